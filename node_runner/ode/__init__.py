@@ -1,0 +1,24 @@
+"""Differentiable ODE solvers in plain torch: methods, step control, gradients. Knows nothing of the
+rest.
+"""
+
+from .errors import SolverError
+from .functional import odeint, odeint_adjoint
+from .gradients import Adjoint, Direct, Replay
+from .solver import Solution, Solver
+from .state import Quadrature
+from .stats import Counts, Stats
+
+__all__ = [
+    "Adjoint",
+    "Counts",
+    "Direct",
+    "Quadrature",
+    "Replay",
+    "Solution",
+    "Solver",
+    "SolverError",
+    "Stats",
+    "odeint",
+    "odeint_adjoint",
+]

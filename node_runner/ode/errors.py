@@ -1,0 +1,49 @@
+"""What the solver says when it cannot go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class SolverError(ArithmeticError):
+    """A solve that cannot reach the end of its interval.
+
+    Attributes:
+        method: name of the method.
+        t: time reached.
+        dt: signed step that was tried last.
+        error_ratio: estimated error of that step over its tolerance (nan where f or the state was
+            not finite).
+        component: where in the state that error is largest, as words.
+        steps: accepted and rejected steps so far.
+        cause: what went wrong, and whether a value that is not finite came from f or from the
+            state.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        t: float,
+        dt: float,
+        error_ratio: float,
+        component: str,
+        steps: tuple[int, int],
+        cause: str,
+        advice: tuple[str, str],
+    ) -> None:
+        self.method, self.t, self.dt, self.error_ratio = method, t, dt, error_ratio
+        self.component, self.steps, self.cause = component, steps, cause
+        super().__init__(
+            f"{method} stopped at t={t:.6g} with step {dt:.3g}: {cause}; error ratio "
+            f"{error_ratio:.3g}, worst at {component}; {steps[0]} steps accepted, {steps[1]} "
+            f"rejected. Try {advice[0]}, or {advice[1]}."
+        )
+
+
+def unknown_name(what: str, name: str, known: Sequence[str]) -> ValueError:
+    """An error that lists what exists and suggests the nearest."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return ValueError(f"unknown {what} {name!r}; {hint}choose from {', '.join(known)}")

@@ -1,0 +1,129 @@
+"""odeint and odeint_adjoint with torchdiffeq's signatures and our method names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from torch import Tensor, nn
+
+from . import methods
+from .gradients import Adjoint, Direct, Gradient
+from .solver import Solver
+from .state import State
+from .tolerance import Tolerances
+
+OPTIONS = ("first_step", "step_size", "max_num_steps")
+ADJOINT_OPTIONS = ("norm",)
+
+
+def odeint(
+    func: Callable,
+    y0: State,
+    t: Tensor,
+    *,
+    rtol: Tolerances = 1e-7,
+    atol: Tolerances = 1e-9,
+    method: str | None = None,
+    options: dict | None = None,
+    event_fn: None = None,
+) -> State:
+    """Solve dy/dt = func(t, y), y(t[0]) = y0, and backpropagate through the solver's steps.
+
+    Args:
+        func: (t, y) -> dy/dt.
+        y0: a tensor or a tuple of tensors.
+        t: strictly monotone times, shape (T,).
+        rtol, atol: relative and absolute tolerance, a number or one for each entry of the tuple.
+        method: dopri5 unless given. Names are ours: ``rk4`` is the classic method, ``rk38`` the 3/8
+            rule, which torchdiffeq calls rk4. A fixed-step method without ``step_size`` steps from
+            output to output.
+        options: ``first_step``, ``max_num_steps`` (adaptive), ``step_size`` (fixed).
+        event_fn: not available yet.
+
+    Returns:
+        The solution at t, shape (T, *y0), or a tuple of such.
+
+    Raises:
+        ValueError: for an option that is not honoured, named, or arguments that do not fit.
+        SolverError: if the solve cannot reach t[-1].
+    """
+    refuse_events(event_fn)
+    return build(method, rtol, atol, options, Direct())(func, y0, t).ys
+
+
+def odeint_adjoint(
+    func: Callable,
+    y0: State,
+    t: Tensor,
+    *,
+    rtol: Tolerances = 1e-7,
+    atol: Tolerances = 1e-9,
+    method: str | None = None,
+    options: dict | None = None,
+    event_fn: None = None,
+    adjoint_rtol: float | None = None,
+    adjoint_atol: float | None = None,
+    adjoint_method: str | None = None,
+    adjoint_options: dict | None = None,
+    adjoint_params: Sequence[Tensor] | None = None,
+) -> State:
+    """As ``odeint``, with the gradient from the continuous adjoint: memory independent of the
+    number of steps.
+
+    Args:
+        adjoint_rtol, adjoint_atol: of the backward solve; those of the forward solve unless given.
+        adjoint_method: the forward method, or None.
+        adjoint_options: ``norm``: "seminorm" (the default here; the parameters do not choose the
+            steps) or "full" (they do: torchdiffeq's default).
+        adjoint_params: tensors that func uses; func.parameters() unless given, so func must be an
+            nn.Module then.
+
+    Raises:
+        ValueError: for an option that is not honoured, named, or a func whose parameters are
+        unknown. SolverError: if either solve cannot reach its end.
+    """
+    refuse_events(event_fn)
+    if adjoint_params is None and not isinstance(func, nn.Module):
+        raise ValueError(
+            "func is no nn.Module, so adjoint_params must name the tensors it uses; () if none"
+        )
+    if adjoint_method not in (None, method):
+        raise ValueError(
+            f"adjoint_method is {adjoint_method!r}; only the forward method ({method!r}) is "
+            "available"
+        )
+    options_of_adjoint = dict(adjoint_options or {})
+    norms = {"seminorm": "state", "full": "full"}
+    norm = options_of_adjoint.pop("norm", "seminorm")
+    refuse_others("adjoint_options", options_of_adjoint, ADJOINT_OPTIONS)
+    if norm not in norms:
+        raise ValueError(f"adjoint_options norm is {norm!r}, must be one of {', '.join(norms)}")
+    gradient = Adjoint(adjoint_rtol, adjoint_atol, norms[norm])
+    return build(method, rtol, atol, options, gradient)(func, y0, t, params=adjoint_params).ys
+
+
+def build(
+    method: str | None, rtol: Tolerances, atol: Tolerances, options: dict | None, gradient: Gradient
+) -> Solver:
+    """The Solver that these arguments mean."""
+    method, options = method or "dopri5", dict(options or {})
+    refuse_others("options", options, OPTIONS)
+    if not methods.get(method).adaptive:
+        options.setdefault("step_size", inf)
+    if "max_num_steps" in options:
+        options["max_steps"] = options.pop("max_num_steps")
+    return Solver(method, rtol, atol, gradient=gradient, **options)
+
+
+def refuse_others(name: str, options: dict, known: Sequence[str]) -> None:
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{name} has {', '.join(unknown)}, not honoured here; available: {', '.join(known)}"
+        )
+
+
+def refuse_events(event_fn: object) -> None:
+    if event_fn is not None:
+        raise ValueError("event_fn is not available yet; solve to fixed times t")

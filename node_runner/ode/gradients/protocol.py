@@ -1,0 +1,52 @@
+"""What a gradient strategy is, and what it may ask of a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from ..loop import Path, Step
+from ..problem import Problem
+from ..state import Layout
+from ..stats import Counts
+from ..step import Rates
+from ..tableau import Tableau
+from ..tolerance import Norm, Tolerances
+
+OnAccept = Callable[[Step, list[float], bool], None]
+
+
+class Integrator(Protocol):
+    """A solver without its gradient policy."""
+
+    method: str
+    tableau: Tableau
+    rtol: Tolerances
+    atol: Tolerances
+
+    def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
+        """The solution at ts[1:], shape (len(ts) - 1, width); with a graph where gradients are
+        enabled.
+
+        ``on_accept(step, inside, lands)`` sees each accepted step, the output times strictly inside
+        it, and whether it ends on one.
+        """
+
+    def path(
+        self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
+    ) -> Path:
+        """A path from (t, y) with this solver's method and step control."""
+
+
+class Gradient(Protocol):
+    """A way to differentiate a solve."""
+
+    def check(self, tableau: Tableau) -> None:
+        """Raise ValueError, naming both, if the method cannot work with this strategy."""
+
+    def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
+        """The solution at ts[1:], shape (len(ts) - 1, width), differentiable in y0 and the
+        parameters.
+        """

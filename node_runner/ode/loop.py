@@ -1,0 +1,214 @@
+"""The one loop: everything that follows a solution follows the accepted steps it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import copysign, inf, isfinite, nan, ulp
+
+import torch
+from torch import Tensor
+
+from .control import FixedControl, PIControl
+from .errors import SolverError
+from .state import Layout
+from .stats import Counts
+from .step import Buffer, Rates, Stages, Tape, take_step
+from .tableau import Tableau
+from .tolerance import Norm
+
+Control = FixedControl | PIControl
+
+
+@dataclass
+class Step:
+    """One accepted step from (t0, y0) to (t1, y1). ``at`` may be called until the next step is
+    asked for.
+    """
+
+    t0: float
+    t1: float
+    y0: Tensor
+    y1: Tensor
+    path: Path
+
+    def at(self, times: list[float]) -> Tensor:
+        """The solution at times inside the step, shape (len(times), width)."""
+        return interpolate(
+            self.path.tableau, self.path.complete(self), self.t0, self.t1, self.y0, times
+        )
+
+
+def interpolate(
+    tableau: Tableau, stages: Stages, t0: float, t1: float, y0: Tensor, times: list[float]
+) -> Tensor:
+    """The method's continuous extension at ``times`` in [t0, t1]; all its rates must be there."""
+    dt = t1 - t0
+    return stages.combine(y0, [tableau.interpolation_weights((t - t0) / dt) for t in times], dt)
+
+
+class Path:
+    """A solution that is advanced from one time to the next, carrying its step size and first rate
+    along.
+
+    Args:
+        f: rates of the flat state.
+        tableau, name: the method.
+        layout: of the state.
+        t, y: where the path starts, y of shape (width,).
+        control: how steps are chosen; None lets the first step be estimated when the first stretch
+            is known.
+        norm: measures the error of a step.
+        counts: receives accepted and rejected steps.
+        max_steps: attempts allowed in all.
+        graph: record a graph through the accepted steps (those rejected leave none).
+    """
+
+    def __init__(
+        self,
+        f: Rates,
+        tableau: Tableau,
+        name: str,
+        layout: Layout,
+        t: float,
+        y: Tensor,
+        control: Control | None,
+        norm: Norm,
+        counts: Counts,
+        max_steps: int,
+        graph: bool = False,
+    ) -> None:
+        self.f, self.tableau, self.name, self.layout = f, tableau, name, layout
+        self.t, self.y, self.control, self.norm, self.counts = t, y, control, norm, counts
+        self.max_steps, self.attempts = max_steps, 0
+        self.stages: Stages = Tape(tableau, layout) if graph else Buffer(tableau, layout)
+        self.started = False  # stage 0 holds f(t, y)
+        self.completed = False  # the last rate holds f at the end of the step just taken
+
+    def advance(self, end: float) -> Iterator[Step]:
+        """Step until ``end`` is reached exactly, yielding each accepted step.
+
+        Raises:
+            SolverError: when the step underflows, the cap on steps is reached, or the state is not
+            finite.
+        """
+        if self.control is None:
+            self.start()
+            self.control = PIControl(self.first_step(end), order_of_control(self.tableau))
+        self.control.begin(self.t)
+        while self.t != end:
+            if self.attempts >= self.max_steps:
+                self.fail(
+                    nan, nan, f"the cap of {self.max_steps} steps is reached before t={end:.6g}"
+                )
+            self.attempts += 1
+            self.start()
+            t1 = self.control.propose(self.t, end)
+            y1 = take_step(
+                self.f, self.tableau, self.stages, self.t, t1, self.y, self.tableau.stages
+            )
+            if self.tableau.adaptive and not self.accepts(t1, y1):
+                continue
+            self.counts.accepted += 1
+            self.completed = self.tableau.fsal
+            yield Step(self.t, t1, self.y, y1, self)
+            self.t, self.y, self.started = t1, y1, False
+
+    def start(self) -> None:
+        """Make stage 0 hold f(t, y), at no evaluation where the step before has it."""
+        if not self.started:
+            if self.completed:
+                self.stages.shift()
+            else:
+                self.stages.put(0, self.f(0, self.t, self.y))
+            self.started, self.completed = True, False
+
+    def complete(self, step: Step) -> Stages:
+        """Make sure that the rate at the end of the step is there if interpolation needs it; the
+        next step reuses it.
+        """
+        if not self.completed and self.tableau.rates > self.tableau.stages:
+            self.stages.put(self.tableau.stages, self.f(0, step.t1, step.y1))
+            self.completed = True
+        return self.stages
+
+    def jump(self, y: Tensor) -> None:
+        """Go on from another state at the same time."""
+        self.y, self.started, self.completed = y, False, False
+
+    @torch.no_grad()
+    def accepts(self, t1: float, y1: Tensor) -> bool:
+        """Judge the step just tried by its error ratio."""
+        size = abs(t1 - self.t)
+        error = self.stages.error().div_(self.norm.allowed(self.y, y1))
+        ratio = size * self.norm.ratios(error, extra=True)[0]
+        if self.control.judge(size, ratio):
+            return True
+        self.counts.rejected += 1
+        if self.control.dt <= 16 * ulp(max(abs(self.t), abs(t1))):
+            self.fail(t1 - self.t, ratio, "the step size underflows", error)
+        return False
+
+    @torch.no_grad()
+    def first_step(self, end: float) -> float:
+        """A size whose local error should be near the tolerance (Hairer, Norsett, Wanner, II.4, p.
+        169).
+
+        One more evaluation, no further from t than ``end``. No graph: the choice of a step is not
+        differentiated.
+        """
+        left = abs(end - self.t)
+        rate = self.stages.rate(0)
+        allowed = self.norm.allowed(self.y, self.y)
+        d0, d1 = self.norm.ratios(self.y / allowed, rate / allowed)
+        if not isfinite(d0 + d1):
+            self.fail(nan, nan, "the first rate is not finite")
+        h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, left)
+        dt = copysign(h0, end - self.t)
+        probe = self.layout.flatten(self.f(None, self.t + dt, torch.add(self.y, rate, alpha=dt)))
+        d2 = self.norm.ratios((probe - rate) / allowed)[0] / h0
+        steepest = max(d1, d2)
+        order = order_of_control(self.tableau)
+        h1 = max(1e-6, 1e-3 * h0) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / order)
+        return min(100 * h0, h1 if isfinite(h1) else inf, left)
+
+    def fail(self, dt: float, ratio: float, cause: str, error: Tensor | None = None) -> None:
+        """Raise a SolverError that tells where, why, and what to try."""
+        culprit, advice = self.diagnose()
+        component = "no single component"
+        if error is not None:
+            size = error.detach().abs()
+            component = self.layout.locate(int(torch.where(size.isnan(), inf, size).argmax()))
+        raise SolverError(
+            method=self.name,
+            t=self.t,
+            dt=dt,
+            error_ratio=ratio,
+            component=component,
+            steps=(self.counts.accepted, self.counts.rejected),
+            cause=f"{cause}; {culprit}" if culprit else cause,
+            advice=advice,
+        )
+
+    def diagnose(self) -> tuple[str, tuple[str, str]]:
+        """Whether NaN or inf is about and who made it, and two remedies."""
+        if not bool(torch.isfinite(self.y).all()):
+            return "the state itself has NaN or inf", (
+                "a smaller learning rate",
+                "checking the data for NaN",
+            )
+        for i in range(self.tableau.stages):
+            if not bool(torch.isfinite(self.stages.rate(i)).all()):
+                return f"f returned NaN or inf at stage {i}", (
+                    "a bounded or smoother activation in f (tanh, softplus)",
+                    "a smaller learning rate or weight decay",
+                )
+        return "", (
+            "a larger rtol and atol",
+            "weight decay or a smoother f, since the dynamics have become stiff",
+        )
+
+
+def order_of_control(tableau: Tableau) -> int:
+    """The exponent of dt in the error estimate: the order of the embedded solution + 1."""
+    return (tableau.error_order or tableau.order - 1) + 1

@@ -1,0 +1,30 @@
+"""Runge-Kutta methods, one file each: the folder is the registry.
+
+A file ``name.py`` that defines ``TABLEAU`` is the method ``name``; nothing else has to be edited.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..errors import unknown_name
+from ..tableau import Tableau
+
+
+def names() -> list[str]:
+    """All methods, in alphabetical order."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+@cache
+def get(name: str) -> Tableau:
+    """The tableau of method ``name``.
+
+    Raises:
+        ValueError: if there is no such method; the message lists all and suggests the nearest.
+    """
+    if name not in names():
+        raise unknown_name("method", name, names())
+    return import_module(f"{__name__}.{name}").TABLEAU

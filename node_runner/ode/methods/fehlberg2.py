@@ -1,0 +1,11 @@
+"""Fehlberg's pair of orders 2 and 1 (Fehlberg 1969, NASA TR R-315, table II)."""
+
+from ..tableau import Tableau
+
+TABLEAU = Tableau(
+    order=2,
+    c=(0.0, 1 / 2, 1.0),
+    a=((), (1 / 2,), (1 / 256, 255 / 256)),
+    b=(1 / 512, 255 / 256, 1 / 512),
+    b_error=(1 / 512 - 1 / 256, 0.0, 1 / 512),
+)

@@ -1,0 +1,59 @@
+"""An initial value problem as the solver core sees it: a flat state, times as Python floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+from torch import Tensor
+
+from .state import Layout, RightSide
+from .stats import Counts, Stats
+
+
+@dataclass(frozen=True)
+class Problem:
+    """y' = f(t, y), y(ts[0]) = y0, to be known at ts.
+
+    Attributes:
+        f: the user's function on the state as the user wrote it.
+        layout: of the state and its quadratures in the flat vector.
+        y0: shape (width,).
+        ts: strictly monotone, as floats.
+        weights: factors in error control, one an entry.
+        params: tensors besides y0 that a gradient is wanted for.
+        stats: receives the cost.
+    """
+
+    f: Callable
+    layout: Layout
+    y0: Tensor
+    ts: list[float]
+    weights: list[float]
+    params: tuple[Tensor, ...] = ()
+    stats: Stats = field(default_factory=Stats)
+
+    def right_side(self, counts: Counts) -> RightSide:
+        """f on the flat vector, its evaluations added to ``counts``."""
+        return RightSide(self.f, self.layout, counts)
+
+
+def check_times(ts: Tensor | Sequence[float]) -> list[float]:
+    """The output times as floats; one read of the device for a tensor on an accelerator.
+
+    Raises:
+        ValueError: for times that are not one-dimensional, finite and strictly monotone.
+    """
+    if isinstance(ts, Tensor) and ts.dim() != 1:
+        raise ValueError(f"ts must be one-dimensional, got shape {tuple(ts.shape)}")
+    times = [float(t) for t in (ts.tolist() if isinstance(ts, Tensor) else ts)]
+    if not times or not all(map(isfinite, times)):
+        raise ValueError(f"ts must be one or more finite times, got {times}")
+    for i, (a, b) in enumerate(zip(times, times[1:], strict=False)):
+        if a == b or (b > a) != (times[1] > times[0]):
+            raise ValueError(
+                f"ts must be strictly increasing or strictly decreasing; ts[{i}]={a:g}, "
+                f"ts[{i + 1}]={b:g}"
+            )
+    return times

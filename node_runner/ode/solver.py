@@ -1,0 +1,243 @@
+"""Solver: a method, its tolerances and a gradient strategy, ready to be called on any problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import nan
+
+import torch
+from torch import Tensor, nn
+
+from . import methods
+from .control import FixedControl, PIControl
+from .gradients import Direct, Gradient
+from .gradients.protocol import OnAccept
+from .loop import Path, order_of_control
+from .problem import Problem, check_times
+from .state import Layout, Quadrature, State
+from .stats import Counts, Stats
+from .step import Rates
+from .tolerance import Norm
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solve returns.
+
+    Attributes:
+        stats: its cost; the backward part is there once the gradient has been taken.
+        layout, start, outputs: the flat solution at ts[0], shape (width,), and at ts[1:], shape (T
+            - 1, width).
+    """
+
+    stats: Stats
+    layout: Layout
+    start: Tensor
+    outputs: Tensor
+
+    @property
+    def ys(self) -> State:
+        """The state at every time: shape (T, *y0), or a tuple of such; the first is y0."""
+        return self.layout.state(self.all_times())
+
+    @property
+    def final(self) -> State:
+        """The state at ts[-1], in y0's shape: ``ys[-1]`` without copying the times before."""
+        return self.layout.state(self.last())
+
+    @property
+    def quadratures(self) -> tuple[Tensor, ...]:
+        """The quadratures at every time, shape (T, *start) each."""
+        return tuple(self.layout.entries(self.all_times())[self.layout.fed :])
+
+    @property
+    def final_quadratures(self) -> tuple[Tensor, ...]:
+        """The quadratures at ts[-1]."""
+        return tuple(self.layout.entries(self.last())[self.layout.fed :])
+
+    def all_times(self) -> Tensor:
+        return torch.cat([self.start[None], self.outputs])
+
+    def last(self) -> Tensor:
+        return self.outputs[-1] if len(self.outputs) else self.start
+
+
+class Solver:
+    """Solve y' = f(t, y) with an explicit Runge-Kutta method.
+
+    Args:
+        method: name of a file in ``node_runner/ode/methods``.
+        rtol, atol: an adaptive method keeps the local error of a step below atol + rtol max(|y0|,
+            |y1|) in the RMS over the batch; one number, or one for each entry of the state and then
+            each quadrature. Fixed-step methods ignore them.
+        step_size: step of a fixed-step method, in units of t; inf steps from output to output.
+        first_step: first step of an adaptive method; estimated at the cost of one evaluation if
+            None.
+        gradient: ``Direct()``, ``Replay()`` or ``Adjoint()``.
+        max_steps: attempts, accepted or rejected, after which a solve fails rather than run on.
+
+    Raises:
+        ValueError: for an unknown method, a value out of range, or options that cannot work
+        together.
+    """
+
+    def __init__(
+        self,
+        method: str = "dopri5",
+        rtol: float | Sequence[float] = 1e-5,
+        atol: float | Sequence[float] = 1e-5,
+        step_size: float | None = None,
+        first_step: float | None = None,
+        gradient: Gradient | None = None,
+        max_steps: int = 10_000,
+    ) -> None:
+        self.method, self.tableau = method, methods.get(method)
+        self.rtol, self.atol, self.step_size, self.first_step = rtol, atol, step_size, first_step
+        self.gradient = Direct() if gradient is None else gradient
+        self.max_steps = max_steps
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what cannot work, by name."""
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            values = [value] if isinstance(value, (int, float)) else value
+            if not all(v >= 0 for v in values) or (name == "rtol" and not any(values)):
+                raise ValueError(f"solver.{name} is {value!r}, must be positive")
+        if self.tableau.adaptive and self.step_size is not None:
+            raise ValueError(
+                f"solver.step_size is {self.step_size!r}, but {self.method} chooses its own steps: "
+                "leave it out, set "
+                "solver.first_step, or choose a fixed-step method (euler, midpoint, heun2, heun3, "
+                "rk4, rk38)"
+            )
+        if not self.tableau.adaptive and self.step_size is None:
+            raise ValueError(
+                f"solver.step_size is missing: {self.method} takes fixed steps, for example "
+                "step_size=0.1"
+            )
+        if not self.tableau.adaptive and self.first_step is not None:
+            raise ValueError(
+                f"solver.first_step is {self.first_step!r}, but {self.method} takes fixed steps"
+            )
+        for name in ("step_size", "first_step", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"solver.{name} is {value!r}, must be positive")
+        self.gradient.check(self.tableau)
+
+    def __call__(
+        self,
+        f: Callable,
+        y0: State,
+        ts: Tensor | Sequence[float],
+        *,
+        quadratures: Sequence[Quadrature] = (),
+        weights: Sequence[float] | None = None,
+        params: Sequence[Tensor] | None = None,
+    ) -> Solution:
+        """Solve from ts[0] through ts[1:], differentiably in y0, the parameters and ts.
+
+        Args:
+            f: (t, y) -> dy, t a 0-dim tensor of y's dtype and device, y as y0; with quadratures, ->
+                (dy, rates). It must not change y in place.
+            y0: a float32 or float64 tensor of any shape, or a tuple of such.
+            ts: strictly increasing or strictly decreasing times.
+            quadratures: quantities integrated along the path that f does not see.
+            weights: factor of each entry of the state in the error ratio, 1 unless given.
+            params: what ``Replay`` and ``Adjoint`` compute gradients for besides y0; the parameters
+                of f if f is an nn.Module, none otherwise. ``Direct`` finds them itself.
+
+        Gradients of output times are those of the exact solution, dL/dt_i = <g_i, f(t_i, y_i)> and
+        dL/dt_0 = -<a(t_0), f(t_0, y_0)> with a(t_0) the adjoint just after t_0 (Chen et al. 2018,
+        appendix B), at one more evaluation an output, and only where ts requires a gradient.
+
+        Raises:
+            ValueError: for arguments that do not fit together.
+            SolverError: if the solve cannot reach ts[-1].
+        """
+        layout = Layout(y0, quadratures)
+        times = check_times(ts)
+        weights = [1.0] * layout.fed if weights is None else list(weights)
+        if len(weights) != layout.fed:
+            raise ValueError(
+                f"weights has {len(weights)} values for {layout.fed} entries of the state"
+            )
+        if params is None:
+            params = tuple(f.parameters()) if isinstance(f, nn.Module) else ()
+        start = layout.flatten([*((y0,) if layout.single else y0), *(q.start for q in quadratures)])
+        problem = Problem(
+            f, layout, start, times, weights + [q.weight for q in quadratures], tuple(params)
+        )
+        if not torch.is_grad_enabled():
+            return Solution(problem.stats, layout, start, self.integrate(problem))
+        if isinstance(ts, Tensor) and ts.requires_grad:
+            return self.solve_with_time_gradient(problem, ts)
+        return Solution(problem.stats, layout, start, self.gradient(self, problem))
+
+    def solve_with_time_gradient(self, problem: Problem, ts: Tensor) -> Solution:
+        """Terms that are zero in value and carry the gradient of the times, the same for every
+        strategy.
+        """
+        ts = ts.to(problem.layout.device, problem.layout.dtype)
+        zeros = ts - ts.detach()
+        start = problem.y0 - self.rate(problem, 0, problem.y0) * zeros[0]
+        outputs = self.gradient(self, replace(problem, y0=start))
+        rates = [self.rate(problem, i + 1, y) for i, y in enumerate(outputs)]
+        if rates:
+            outputs = outputs + torch.stack(rates) * zeros[1:, None]
+        return Solution(problem.stats, problem.layout, problem.y0, outputs)
+
+    @torch.no_grad()
+    def rate(self, problem: Problem, i: int, y: Tensor) -> Tensor:
+        f = problem.right_side(problem.stats.forward)
+        return problem.layout.flatten(f(None, problem.ts[i], y.detach()))
+
+    def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
+        """The numerical solution at ts[1:], shape (T - 1, width), with a graph where gradients are
+        enabled.
+
+        A method with an interpolant of its accuracy takes its own steps and interpolates; another
+        lands on each output. ``on_accept(step, inside, lands)`` sees each accepted step, the
+        outputs strictly inside it, and whether it ends on one.
+        """
+        ts, layout, counts = problem.ts, problem.layout, problem.stats.forward
+        if len(ts) == 1:
+            return problem.y0[None][:0]
+        norm = Norm(layout, self.rtol, self.atol, problem.weights)
+        f = problem.right_side(counts)
+        path = self.path(f, layout, ts[0], problem.y0, norm, counts, torch.is_grad_enabled())
+        sign = 1.0 if ts[-1] > ts[0] else -1.0
+        outputs, i = [], 1
+        for end in ts[-1:] if self.tableau.dense and self.step_size != float("inf") else ts[1:]:
+            for step in path.advance(end):
+                first = i
+                while (step.t1 - ts[i]) * sign > 0:
+                    i += 1
+                inside, lands = ts[first:i], step.t1 == ts[i]
+                if on_accept is not None:
+                    on_accept(step, inside, lands)
+                if inside:
+                    outputs.append(step.at(inside))
+                if lands:
+                    outputs.append(step.y1[None])
+                    i += 1
+        if not self.tableau.adaptive and not bool(
+            torch.isfinite(path.y).all()
+        ):  # synchronises, once a solve
+            path.fail(self.step_size, nan, "the state is not finite at the end")
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def path(
+        self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
+    ) -> Path:
+        """A path from (t, y) with this solver's method and step control."""
+        control = None
+        if not self.tableau.adaptive:
+            control = FixedControl(self.step_size)
+        elif self.first_step is not None:
+            control = PIControl(self.first_step, order_of_control(self.tableau))
+        return Path(
+            f, self.tableau, self.method, layout, t, y, control, norm, counts, self.max_steps, graph
+        )

@@ -1,0 +1,176 @@
+"""A tuple of tensors as one flat vector, and the user's f as a function on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .stats import Counts
+
+State = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """A quantity that is integrated along the path and that f never sees: q' = r(t, y).
+
+    Args:
+        start: value at ts[0], any shape, the state's dtype and device.
+        weight: factor on its error estimate in step-size control. 0 lets it ride along: it never
+            shortens a step, yet a NaN in it still rejects one.
+    """
+
+    start: Tensor
+    weight: float = 1.0
+
+
+class Layout:
+    """Where each entry of a state, and then each quadrature, lies in one flat vector of length
+    ``width``.
+
+    The first ``fed_width`` numbers are the state that f sees.
+    """
+
+    def __init__(self, state: State, quadratures: Sequence[Quadrature] = ()) -> None:
+        self.single = isinstance(state, Tensor)
+        fed = check_state(state)
+        entries = [*fed, *check_quadratures(quadratures, fed[0])]
+        self.dtype, self.device = fed[0].dtype, fed[0].device
+        self.shapes = [entry.shape for entry in entries]
+        self.sizes = [entry.numel() for entry in entries]
+        self.fed = len(fed)
+        self.alone = len(entries) == 1
+        self.width, self.fed_width = sum(self.sizes), sum(self.sizes[: self.fed])
+
+    def flatten(self, entries: Sequence[Tensor]) -> Tensor:
+        """One flat vector of the entries, with their graph. A single entry is not copied."""
+        if len(entries) == 1:
+            return entries[0].reshape(-1)
+        return torch.cat([entry.reshape(-1) for entry in entries])
+
+    def entries(self, flat: Tensor) -> list[Tensor]:
+        """The entries of ``flat``, shape (..., width) or (..., fed_width), each of shape (...,
+        *entry).
+        """
+        lead = flat.shape[:-1]
+        if self.alone:
+            return [flat.view(lead + self.shapes[0])]
+        sizes = self.sizes if flat.shape[-1] == self.width else self.sizes[: self.fed]
+        parts = flat.split(sizes, dim=-1)
+        return [part.view(lead + shape) for part, shape in zip(parts, self.shapes, strict=False)]
+
+    def state(self, flat: Tensor) -> State:
+        """The state as the user wrote it, a tensor or a tuple, from ``flat``, shape (..., width or
+        fed_width).
+        """
+        if self.alone and flat.dim() == 1:  # the common case, on the path of every evaluation
+            return flat.view(self.shapes[0])
+        entries = self.entries(flat)
+        return entries[0] if self.single else tuple(entries[: self.fed])
+
+    def name(self, entry: int) -> str:
+        """What to call an entry in a message."""
+        if entry >= self.fed:
+            return f"quadrature {entry - self.fed}"
+        return "the state" if self.single else f"entry {entry} of the state"
+
+    def locate(self, position: int) -> str:
+        """Words for one position of the flat vector: its entry and its index there."""
+        entry = 0
+        while position >= self.sizes[entry]:
+            position -= self.sizes[entry]
+            entry += 1
+        index = []
+        for length in reversed(self.shapes[entry]):
+            position, i = divmod(position, length)
+            index.append(i)
+        return f"{self.name(entry)}{list(reversed(index)) if index else ''}"
+
+
+@dataclass(frozen=True)
+class RightSide:
+    """f on the flat vector, counted: (stage, t, y) -> rates of all entries.
+
+    ``stage`` tells which stage of a step asks (None: the probe that chooses the first step); f
+    itself never needs it.
+    """
+
+    f: Callable
+    layout: Layout
+    counts: Counts
+
+    def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
+        self.counts.nfe += 1
+        layout = self.layout
+        # A fill, not a copy from the host: on an accelerator it costs no synchronisation.
+        time = torch.full((), t, dtype=layout.dtype, device=layout.device)
+        return rates(self.f(time, layout.state(y)), layout)
+
+
+def rates(returned: object, layout: Layout) -> list[Tensor]:
+    """What f returned as one tensor per entry, its structure and shapes checked.
+
+    Raises:
+        ValueError: naming the entry whose rate is missing or of another shape.
+    """
+    if layout.alone and layout.single and isinstance(returned, Tensor):
+        if returned.shape == layout.shapes[0] and returned.dtype == layout.dtype:
+            return [returned]
+    quadratures = len(layout.sizes) - layout.fed
+    state, extra = returned, ()
+    if quadratures:
+        if not (isinstance(returned, tuple) and len(returned) == 2):
+            raise ValueError(
+                f"with quadratures, f must return (dy, rates of the {quadratures} quadratures)"
+            )
+        state, extra = returned
+    found = [*([state] if layout.single else state), *extra]
+    if len(found) != len(layout.sizes):
+        raise ValueError(f"f returned {len(found)} rates for {len(layout.sizes)} entries")
+    for i, (rate, shape) in enumerate(zip(found, layout.shapes, strict=True)):
+        if not isinstance(rate, Tensor) or rate.shape != shape:
+            seen = tuple(rate.shape) if isinstance(rate, Tensor) else type(rate).__name__
+            raise ValueError(
+                f"f returned {seen} as the rate of {layout.name(i)}, which has shape {tuple(shape)}"
+            )
+        if (
+            rate.dtype != layout.dtype
+        ):  # a field under autocast answers in half precision; the state keeps its own
+            found[i] = rate.to(layout.dtype)
+    return found
+
+
+def check_state(state: object) -> tuple[Tensor, ...]:
+    """The entries of y0.
+
+    Raises:
+        ValueError: for anything but floating tensors of one dtype on one device.
+    """
+    entries = (state,) if isinstance(state, Tensor) else state
+    if (
+        not isinstance(entries, tuple)
+        or not entries
+        or not all(isinstance(y, Tensor) for y in entries)
+    ):
+        raise ValueError(f"y0 must be a tensor or a tuple of tensors, got {type(state).__name__}")
+    kinds = {(y.dtype, y.device) for y in entries}
+    if len(kinds) > 1 or entries[0].dtype not in (torch.float32, torch.float64):
+        seen = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        raise ValueError(f"y0 must be float32 or float64, all entries alike; got {seen}")
+    if any(prod(y.shape) == 0 for y in entries):
+        raise ValueError("y0 has an entry without elements")
+    return entries
+
+
+def check_quadratures(quadratures: Sequence[Quadrature], like: Tensor) -> list[Tensor]:
+    for i, q in enumerate(quadratures):
+        if q.start.dtype != like.dtype or q.start.device != like.device:
+            raise ValueError(
+                f"quadrature {i} is {q.start.dtype} on {q.start.device}, the state {like.dtype} on "
+                f"{like.device}"
+            )
+    return [q.start for q in quadratures]

@@ -1,0 +1,33 @@
+"""What a solve costs. Stats is the one object that is mutated on purpose: the backward pass adds to
+its forward's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Counts:
+    """Cost of one direction.
+
+    Attributes:
+        nfe: evaluations of f on the whole batch, those that choose the first step and those of
+            rejected steps included.
+        accepted: steps taken.
+        rejected: steps tried again with a smaller dt.
+    """
+
+    nfe: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class Stats:
+    """Cost of a solve: ``forward`` at once, ``backward`` when the gradient has been taken (0 for
+    ``Direct``).
+    """
+
+    forward: Counts = field(default_factory=Counts)
+    backward: Counts = field(default_factory=Counts)

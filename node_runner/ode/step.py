@@ -1,0 +1,192 @@
+"""One explicit Runge-Kutta step, with or without a graph.
+
+Both ways keep the rates k_0 ... of a step and form linear combinations of them. Where no gradient
+is wanted ``Buffer`` holds them as rows of one [rates, width] matrix, so that a combination is one
+matrix-vector product; where a graph is wanted ``Tape`` holds them as they are and adds them one by
+one, which saves nothing for the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .state import Layout
+from .tableau import Row, Tableau
+
+Rates = Callable[[int | None, float, Tensor], list[Tensor]]
+
+
+class Stages(Protocol):
+    """The rates of one step and what is made of them."""
+
+    def put(self, i: int, rates: list[Tensor]) -> None:
+        """Keep the rates of stage i."""
+
+    def input(self, i: int, y: Tensor, dt: float) -> Tensor:
+        """y + dt sum_j a_ij k_j, shape (fed_width,) or (width,): what f sees at stage i."""
+
+    def result(self, y: Tensor, dt: float) -> Tensor:
+        """y + dt sum_i b_i k_i, shape (width,)."""
+
+    def error(self) -> Tensor:
+        """sum_i b_error_i k_i, shape (width,), without graph: the error estimate over dt."""
+
+    def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
+        """y + dt sum_i w_mi k_i for each row w_m: shape (rows, width)."""
+
+    def rate(self, i: int) -> Tensor:
+        """k_i, shape (width,), without graph."""
+
+    def shift(self) -> None:
+        """Make the last rate the first: it was f at the point where the next step starts."""
+
+
+def take_step(
+    f: Rates, tableau: Tableau, stages: Stages, t0: float, t1: float, y: Tensor, stop_at: int
+) -> Tensor:
+    """Fill stages 1 ... stop_at - 1 (stage 0 is there already) and return the new y, shape
+    (width,).
+
+    ``stop_at = tableau.stages`` evaluates all; a step that is only recomputed may leave out an FSAL
+    method's last.
+    """
+    dt = t1 - t0
+    fsal, last = tableau.fsal, tableau.stages - 1
+    y1 = None
+    for i in range(1, stop_at):
+        if fsal and i == last:
+            point = y1 = stages.result(y, dt)
+        else:
+            point = stages.input(i, y, dt)
+        # A node of 1 is t1 itself: t0 + dt may round past the end of the interval.
+        stages.put(i, f(i, t1 if tableau.c[i] == 1.0 else t0 + tableau.c[i] * dt, point))
+    return stages.result(y, dt) if y1 is None else y1
+
+
+class Tape:
+    """Rates with their graph. dt is a constant to that graph: choosing a step is not
+    differentiated.
+    """
+
+    def __init__(self, tableau: Tableau, layout: Layout) -> None:
+        self.tableau, self.layout = tableau, layout
+        self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
+
+    def put(self, i: int, rates: list[Tensor]) -> None:
+        self.k[i] = self.layout.flatten(rates)
+
+    def input(self, i: int, y: Tensor, dt: float) -> Tensor:
+        return self.weigh(y, self.tableau.a[i], dt)
+
+    def result(self, y: Tensor, dt: float) -> Tensor:
+        return self.weigh(y, self.tableau.b, dt)
+
+    def weigh(self, y: Tensor, weights: Row, dt: float) -> Tensor:
+        for w, k in zip(weights, self.k, strict=False):
+            if w:
+                y = torch.add(y, k, alpha=w * dt)
+        return y
+
+    @torch.no_grad()
+    def error(self) -> Tensor:
+        return self.weigh(torch.zeros_like(self.k[0]), self.tableau.b_error, 1.0)
+
+    def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
+        w = torch.tensor(weights, dtype=y.dtype, device=y.device)
+        return torch.addmm(y, w, torch.stack(self.k), alpha=dt)
+
+    def rate(self, i: int) -> Tensor:
+        return self.k[i].detach()
+
+    def shift(self) -> None:
+        self.k = [self.k[-1]] + [torch.empty(0)] * (len(self.k) - 1)
+
+
+class Buffer:
+    """Rates without a graph, in the rows of one matrix that is made once a solve and filled again
+    each step.
+    """
+
+    def __init__(self, tableau: Tableau, layout: Layout) -> None:
+        self.layout = layout
+        # Zeros, not garbage: a row that a combination skips over with weight 0 must not be NaN.
+        self.k = torch.zeros(tableau.rates, layout.width, dtype=layout.dtype, device=layout.device)
+        self.rows = self.k.unbind()
+        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.alone else []
+        fed = self.k[:, : layout.fed_width]
+        runs = coefficients(tableau, layout.dtype, layout.device)
+        self.inputs = [views(fed, row) for row in runs[:-2]]
+        self.b, self.b_error = views(self.k, runs[-2]), views(self.k, runs[-1])
+
+    def put(self, i: int, rates: list[Tensor]) -> None:
+        if self.shaped:
+            self.shaped[i].copy_(rates[0])
+        else:
+            torch.cat([rate.reshape(-1) for rate in rates], out=self.rows[i])
+
+    def input(self, i: int, y: Tensor, dt: float) -> Tensor:
+        return weigh(y if self.shaped else y[: self.layout.fed_width], self.inputs[i], dt)
+
+    def result(self, y: Tensor, dt: float) -> Tensor:
+        return weigh(y, self.b, dt)
+
+    def error(self) -> Tensor:
+        matrix, weights = self.b_error[0]
+        return weigh(torch.mv(matrix, weights), self.b_error[1:], 1.0)
+
+    def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
+        w = torch.tensor(weights, dtype=y.dtype, device=y.device)
+        return torch.addmm(y, w, self.k, alpha=dt)
+
+    def rate(self, i: int) -> Tensor:
+        return self.rows[i]
+
+    def shift(self) -> None:
+        self.rows[0].copy_(self.rows[-1])
+
+
+Run = tuple[int, int, Tensor]  # rows [start, stop) of the buffer and their weights
+Term = tuple[Tensor, Tensor]  # those rows as a (width, rows) matrix, and the weights
+
+
+@lru_cache(maxsize=64)
+def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> list[list[Run]]:
+    """The rows of a, then b, then b_error, on the device, each as its runs of weights that
+    matter.
+    """
+    return [
+        [
+            (start, stop, torch.tensor(row[start:stop], dtype=dtype, device=device))
+            for start, stop in runs(row)
+        ]
+        for row in (*tableau.a, tableau.b, tableau.b_error or ())
+    ]
+
+
+def runs(row: Row) -> list[tuple[int, int]]:
+    """Stretches of the row between zeros. One zero alone is kept: reading a row costs less than
+    another kernel.
+    """
+    found: list[tuple[int, int]] = []
+    for i, w in enumerate(row):
+        if w and found and i - found[-1][1] <= 1:
+            found[-1] = (found[-1][0], i + 1)
+        elif w:
+            found.append((i, i + 1))
+    return found
+
+
+def views(k: Tensor, row: Sequence[Run]) -> list[Term]:
+    return [(k[start:stop].T, weights) for start, stop, weights in row]
+
+
+def weigh(y: Tensor, terms: list[Term], dt: float) -> Tensor:
+    """y + dt sum of the terms, in a new tensor (y itself if there are none)."""
+    for matrix, weights in terms:
+        y = torch.addmv(y, matrix, weights, alpha=dt)
+    return y
