@@ -1,0 +1,33 @@
+"""What comes before and after the ODE block of the MNIST nets (Chen et al. 2018, section 3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ConvStem(nn.Sequential):
+    """Images (B, 1, 28, 28) to features (B, C, 6, 6) by three convolutions, two of stride 2."""
+
+    def __init__(self, channels: int = 64) -> None:
+        groups = min(32, channels)
+        super().__init__(
+            nn.Conv2d(1, channels, 3),
+            nn.GroupNorm(groups, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 4, stride=2, padding=1),
+            nn.GroupNorm(groups, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 4, stride=2, padding=1),
+        )
+
+
+class PooledHead(nn.Module):
+    """Features (B, C, H, W) to logits (B, classes): norm - ReLU - mean over pixels - linear."""
+
+    def __init__(self, channels: int = 64, classes: int = 10) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(min(32, channels), channels)
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(x).relu().mean((2, 3)))

@@ -1,0 +1,56 @@
+"""TensorBoard events, metrics.jsonl and pictures of one run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Logger:
+    """Writes to ``folder``: ``tb/`` for TensorBoard, ``metrics.jsonl``, ``figures/*.png``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer = SummaryWriter(str(folder / "tb"))
+        self.lines = open(folder / "metrics.jsonl", "a", encoding="utf-8")
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """One point of each curve."""
+        for tag, value in values.items():
+            self.writer.add_scalar(tag, value, step)
+        record = {"step": step, "time": round(time.time(), 3), **values}
+        self.lines.write(json.dumps(record) + "\n")
+
+    def figure(self, name: str, figure: Figure, step: int) -> Path:
+        """A picture, as PNG and in TensorBoard. Returns the file."""
+        path = self.folder / "figures" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, dpi=150)
+        self.writer.add_figure(name, figure, step)  # closes it
+        return path
+
+    def hparams(self, options: Mapping[str, object], metrics: Mapping[str, float]) -> None:
+        """Options and final metrics for TensorBoard's table, in the run's own event file
+        (``add_hparams`` would open a second run beside it).
+        """
+        plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in options.items()}
+        for summary in hparams(plain, dict(metrics)):
+            self.writer.file_writer.add_summary(summary)
+
+    def flush(self) -> None:
+        self.writer.flush()
+        self.lines.flush()
+
+    def close(self) -> None:
+        self.flush()
+        self.writer.close()
+        self.lines.close()

@@ -1,0 +1,53 @@
+"""What a training step holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def saved_bytes(loss: Tensor) -> int:
+    """Bytes that the graph behind ``loss`` keeps for its backward pass, the parameters left out.
+
+    Walks the graph rather than using saved-tensor hooks, which torch.func does not support. Each
+    storage counts once.
+    """
+    storages: dict[int, int] = {}
+    parameters: set[int] = set()
+    pending, seen = [loss.grad_fn], {loss.grad_fn}
+    while pending:
+        node = pending.pop()
+        leaf = getattr(node, "variable", None)
+        if leaf is not None:
+            parameters.add(leaf.untyped_storage().data_ptr())
+        for tensor in saved_tensors(node):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        for following, _ in getattr(node, "next_functions", ()):
+            if following is not None and following not in seen:
+                seen.add(following)
+                pending.append(following)
+    return sum(size for pointer, size in storages.items() if pointer not in parameters)
+
+
+def saved_tensors(node: object) -> Iterator[Tensor]:
+    """Tensors that a node of the graph has saved, whether it was written in C++ or in Python."""
+    found = [getattr(node, name) for name in dir(node) if name.startswith("_saved_")]
+    found.append(getattr(node, "saved_tensors", ()))
+    for value in found:
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(item, Tensor):
+                yield item
+
+
+def peak_mib(device: torch.device) -> float:
+    """Peak memory in MiB: of the accelerator since the run began, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,59 @@
+"""Means that stay on the device until someone reads them, and their standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import nan, sqrt
+
+import torch
+from torch import Tensor
+
+from .task import Evaluation
+
+
+@dataclass
+class Means:
+    """Running means of named 0-dim tensors and numbers; one read of the device for all of them."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
+        self.count += 1
+        for name, value in tensors.items():
+            value = value.detach().double()
+            self.tensors[name] = self.tensors[name] + value if name in self.tensors else value
+        for name, value in numbers.items():
+            self.numbers[name] = self.numbers.get(name, 0.0) + value
+
+    def read(self) -> dict[str, float]:
+        """The means since the last read."""
+        sums = dict(self.numbers)
+        if self.tensors:
+            values = torch.stack(list(self.tensors.values())).tolist()  # synchronises
+            sums.update(zip(self.tensors, values, strict=True))
+        means = {name: value / self.count for name, value in sums.items()}
+        self.tensors, self.numbers, self.count = {}, {}, 0
+        return means
+
+
+def summarise(evaluations: Iterable[Evaluation]) -> dict[str, dict[str, float]]:
+    """Mean, standard error of the mean and number of samples of each metric; mean of each cost."""
+    values: dict[str, list[Tensor]] = {}
+    costs: dict[str, list[float]] = {}
+    for evaluation in evaluations:
+        for name, value in evaluation.values.items():
+            values.setdefault(name, []).append(value.detach().double())
+        for name, cost in evaluation.costs.items():
+            costs.setdefault(name, []).append(cost)
+    summary: dict[str, dict[str, float]] = {}
+    for name, parts in values.items():
+        all_values = torch.cat(parts)
+        n = len(all_values)
+        error = all_values.std().item() / sqrt(n) if n > 1 else nan
+        summary[name] = {"mean": all_values.mean().item(), "standard_error": error, "n": n}
+    for name, numbers in costs.items():
+        summary[name] = {"mean": sum(numbers) / len(numbers)}
+    return summary

@@ -1,0 +1,96 @@
+"""What the trainer asks of a task and of data. Everything that it trains has this shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Batch = Any  # what a data set yields and its task understands
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step up to its loss.
+
+    Attributes:
+        loss: 0-dim, to be minimised.
+        metrics: 0-dim tensors without graph, by tag; a tag without a slash is shown under train/.
+        costs: read after the backward pass, so that what that pass spent is known: tag to number.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+    costs: Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One batch of an evaluation.
+
+    Attributes:
+        values: (B,) by metric, one number a sample, so that a standard error can be given.
+        costs: numbers of the whole batch, averaged over batches, such as nfe.
+    """
+
+    values: dict[str, Tensor]
+    costs: dict[str, float]
+
+
+class Headline(NamedTuple):
+    """The metric that sums a task up, its unit, and the factor from its value to that unit."""
+
+    metric: str
+    unit: str
+    factor: float = 1.0
+
+
+@dataclass
+class Exhibit:
+    """What a task has to show: figures and further numbers, by name."""
+
+    figures: dict[str, Figure] = field(default_factory=dict)
+    scalars: dict[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """A model with its objective: an nn.Module."""
+
+    headline: Headline
+
+    def step(self, batch: Batch) -> Step:
+        """The loss of a training batch."""
+
+    def evaluate(self, batch: Batch) -> Evaluation:
+        """Metrics of a batch, sample by sample; called without gradients."""
+
+    def show(self, data: Data) -> Exhibit:
+        """Pictures of what has been learned; called without gradients."""
+
+    parameters: Callable[[], Iterator[nn.Parameter]]
+
+
+class Data(Protocol):
+    """A data set on its device.
+
+    Attributes:
+        name, part: what it is and which part of it is used ("whole", "generated", "first 10000").
+        sizes: samples by split, where that is a number.
+        steps_per_epoch: training batches in an epoch.
+    """
+
+    name: str
+    part: str
+    sizes: dict[str, int]
+    steps_per_epoch: int
+
+    def train_batch(self, step: int) -> Batch:
+        """The batch of a step, a function of the seed and the step alone: to resume is to go on."""
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """ "validation" or "test", the same each time."""
