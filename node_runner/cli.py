@@ -1,0 +1,66 @@
+"""node-run: compose, check, seed, build, run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+
+from .config import FOLDER, VERSION_BASE, UserError, check, check_command_line, parse, register
+
+OK, BUG, MISTAKE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``node-run`` and ``python -m node_runner``; exits with the codes above."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    sys.argv = [sys.argv[0], *argv]
+    register()
+    try:
+        line = parse(argv)
+        if line.runs:
+            check_command_line(line)
+    except UserError as error:
+        sys.exit(complain(error))
+    states: list[int] = []
+
+    @hydra.main(version_base=VERSION_BASE, config_path=str(FOLDER), config_name="config")
+    def run(config: DictConfig) -> None:
+        states.append(job(config))
+
+    run()
+    sys.exit(max(states, default=OK))
+
+
+def complain(error: BaseException) -> int:
+    """One line on standard error for a mistake of the user's."""
+    print(f"node-run: {' '.join(str(error).split())}", file=sys.stderr)
+    return MISTAKE
+
+
+def job(config: DictConfig) -> int:
+    """One run, from its configuration to result.json. Returns the exit code."""
+    try:
+        check(config)
+        from .run import Run  # torch takes seconds to import; --help and a typo should not wait
+
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        built = Run.build(config, folder, name=HydraConfig.get().runtime.choices.task)
+    except (UserError, OSError) as error:
+        return complain(error)
+    except InstantiationException as error:  # Hydra's wrapper around what a constructor raised
+        if isinstance(error.__cause__, (ValueError, OSError)):
+            return complain(error.__cause__)
+        raise
+    try:
+        return CODES[built.execute()]
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}

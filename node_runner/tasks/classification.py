@@ -1,0 +1,89 @@
+"""Image classification."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ode import Solver
+from ..odenet import Classified, ODENet
+from ..training import Data, Evaluation, Exhibit, Headline, Step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Batch = tuple[Tensor, Tensor]
+
+SHOWN = 24  # mistakes in the picture
+
+
+class Classification(nn.Module):
+    """Minimise the cross-entropy of logits.
+
+    Args:
+        model: images to ``Classified``.
+        eval_solver: of evaluation, whose evaluations are counted apart from those of training.
+    """
+
+    headline = Headline("error", "%", 100.0)
+
+    def __init__(self, model: ODENet, eval_solver: Solver) -> None:
+        super().__init__()
+        self.model, self.eval_solver = model, eval_solver
+
+    def step(self, batch: Batch) -> Step:
+        """batch: images (B, 1, H, W) and labels (B,)."""
+        images, labels = batch
+        logits, stats = self.model(images)
+        loss = F.cross_entropy(logits, labels)
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        return Step(
+            loss=loss,
+            metrics={"accuracy": accuracy},
+            costs=lambda: {
+                "nfe/forward": stats.forward.nfe,
+                "nfe/backward": stats.backward.nfe,
+            },
+        )
+
+    def classify(self, images: Tensor) -> Classified:
+        return self.model.evaluated_with(self.eval_solver)(images)
+
+    def evaluate(self, batch: Batch) -> Evaluation:
+        """Cross-entropy and error (0 or 1) of each image."""
+        images, labels = batch
+        logits, stats = self.classify(images)
+        values = {
+            "nll": F.cross_entropy(logits, labels, reduction="none"),
+            "error": (logits.argmax(1) != labels).double(),
+        }
+        return Evaluation(values, {"nfe": stats.forward.nfe})
+
+    def show(self, data: Data) -> Exhibit:
+        """The first test images that are classified wrongly."""
+        wrong: list[tuple[Tensor, int, int]] = []
+        for images, labels in data.batches("test"):
+            answers = self.classify(images).logits.argmax(1)
+            for i in torch.nonzero(answers != labels).flatten().tolist():
+                wrong.append((images[i, 0].cpu(), int(labels[i]), int(answers[i])))
+            if len(wrong) >= SHOWN:
+                break
+        return Exhibit({"mistakes": draw_mistakes(wrong[:SHOWN])})
+
+
+def draw_mistakes(wrong: list[tuple[Tensor, int, int]]) -> Figure:
+    """Images titled "true label: answer given"."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    figure.suptitle("First mistakes on the test set (label: answer)")
+    axes = list(figure.subplots(3, SHOWN // 3).flat)
+    for axis in axes:
+        axis.axis("off")
+    for axis, (image, label, answer) in zip(axes, wrong, strict=False):
+        axis.imshow(image.numpy(), cmap="gray_r")
+        axis.set_title(f"{label}: {answer}", fontsize=9)
+    return figure
