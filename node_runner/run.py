@@ -15,8 +15,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import torch
@@ -165,20 +167,17 @@ class Run:
             spread = f"standard error over {value['n']} samples"
             rows.append((f"test {metric}", f"{mean:.4f} ± {error:.4f} {unit} ({spread})"))
         if "nfe/forward" in means:
-            evaluation = self.test.get("nfe", {}).get("mean", float("nan"))
-            rows.append(
-                (
-                    "NFE",
-                    f"forward {means['nfe/forward']:.0f}, backward {means['nfe/backward']:.0f}, "
-                    f"evaluation {evaluation:.0f}",
-                )
-            )
+            spent = {"forward": means["nfe/forward"], "backward": means["nfe/backward"]}
+            if "nfe" in self.test:
+                spent["evaluation"] = self.test["nfe"]["mean"]
+            rows.append(("NFE", ", ".join(f"{what} {nfe:.0f}" for what, nfe in spent.items())))
         rows += [(name, f"{value:.4f}") for name, value in self.scalars.items()]
         pictures = sorted(self.folder.glob("figures/*.png"))
         rows += [("picture", str(folder / path.relative_to(self.folder))) for path in pictures]
         rows += [
             ("result", str(folder / "result.json")),
-            ("TensorBoard", f"{folder / 'tb'}  (tensorboard --logdir {folder})"),
+            ("TensorBoard", str(folder / "tb")),
+            ("", f"open with: {tensorboard()} --logdir {folder}"),
         ]
         log.info("%s", "\n".join(["", *(f"  {label:<18}{text}" for label, text in rows)]))
 
@@ -190,8 +189,14 @@ def construct(node: DictConfig, **provided: object) -> Any:
     return instantiate(node, _convert_="all", **provided)
 
 
+def tensorboard() -> str:
+    """The command that opens TensorBoard from here, whether or not its folder is on the PATH."""
+    beside = Path(sys.executable).with_name("tensorboard")
+    return str(shown(beside)) if which("tensorboard") is None and beside.exists() else "tensorboard"
+
+
 def shown(folder: Path) -> Path:
-    """The folder as a person would type it here."""
+    """The path as a person would type it here."""
     try:
         return folder.relative_to(Path.cwd())
     except ValueError:

@@ -13,6 +13,7 @@ from .solver import Solver
 from .state import State
 from .tolerance import Tolerances
 
+DEFAULT = "dopri5"
 OPTIONS = ("first_step", "step_size", "max_num_steps")
 ADJOINT_OPTIONS = ("norm",)
 
@@ -88,10 +89,10 @@ def odeint_adjoint(
         raise ValueError(
             "func is no nn.Module, so adjoint_params must name the tensors it uses; () if none"
         )
+    method = method or DEFAULT
     if adjoint_method not in (None, method):
         raise ValueError(
-            f"adjoint_method is {adjoint_method!r}; only the forward method ({method!r}) is "
-            "available"
+            f"adjoint_method is {adjoint_method!r}; only the forward method ({method!r}) is there"
         )
     options_of_adjoint = dict(adjoint_options or {})
     norms = {"seminorm": "state", "full": "full"}
@@ -107,7 +108,7 @@ def build(
     method: str | None, rtol: Tolerances, atol: Tolerances, options: dict | None, gradient: Gradient
 ) -> Solver:
     """The Solver that these arguments mean."""
-    method, options = method or "dopri5", dict(options or {})
+    method, options = method or DEFAULT, dict(options or {})
     refuse_others("options", options, OPTIONS)
     if not methods.get(method).adaptive:
         options.setdefault("step_size", inf)

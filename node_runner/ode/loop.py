@@ -80,7 +80,7 @@ class Path:
     ) -> None:
         self.f, self.tableau, self.name, self.layout = f, tableau, name, layout
         self.t, self.y, self.control, self.norm, self.counts = t, y, control, norm, counts
-        self.max_steps, self.attempts = max_steps, 0
+        self.max_steps, self.attempts, self.last_dt = max_steps, 0, nan
         self.stages: Stages = Tape(tableau, layout) if graph else Buffer(tableau, layout)
         self.started = False  # stage 0 holds f(t, y)
         self.completed = False  # the last rate holds f at the end of the step just taken
@@ -98,12 +98,11 @@ class Path:
         self.control.begin(self.t)
         while self.t != end:
             if self.attempts >= self.max_steps:
-                self.fail(
-                    nan, nan, f"the cap of {self.max_steps} steps is reached before t={end:.6g}"
-                )
+                self.fail(nan, f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
             self.attempts += 1
             self.start()
             t1 = self.control.propose(self.t, end)
+            self.last_dt = t1 - self.t
             y1 = take_step(
                 self.f, self.tableau, self.stages, self.t, t1, self.y, self.tableau.stages
             )
@@ -146,7 +145,7 @@ class Path:
             return True
         self.counts.rejected += 1
         if self.control.dt <= 16 * ulp(max(abs(self.t), abs(t1))):
-            self.fail(t1 - self.t, ratio, "the step size underflows", error)
+            self.fail(ratio, "the step size underflows", error)
         return False
 
     @torch.no_grad()
@@ -162,7 +161,7 @@ class Path:
         allowed = self.norm.allowed(self.y, self.y)
         d0, d1 = self.norm.ratios(self.y / allowed, rate / allowed)
         if not isfinite(d0 + d1):
-            self.fail(nan, nan, "the first rate is not finite")
+            self.fail(nan, "the first rate is not finite")
         h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, left)
         dt = copysign(h0, end - self.t)
         probe = self.layout.flatten(self.f(None, self.t + dt, torch.add(self.y, rate, alpha=dt)))
@@ -172,7 +171,7 @@ class Path:
         h1 = max(1e-6, 1e-3 * h0) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / order)
         return min(100 * h0, h1 if isfinite(h1) else inf, left)
 
-    def fail(self, dt: float, ratio: float, cause: str, error: Tensor | None = None) -> None:
+    def fail(self, ratio: float, cause: str, error: Tensor | None = None) -> None:
         """Raise a SolverError that tells where, why, and what to try."""
         culprit, advice = self.diagnose()
         component = "no single component"
@@ -182,7 +181,7 @@ class Path:
         raise SolverError(
             method=self.name,
             t=self.t,
-            dt=dt,
+            dt=self.last_dt,
             error_ratio=ratio,
             component=component,
             steps=(self.counts.accepted, self.counts.rejected),

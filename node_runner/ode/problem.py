@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .state import Layout, RightSide
 from .stats import Counts, Stats
+from .step import Rates
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Problem:
         weights: factors in error control, one an entry.
         params: tensors besides y0 that a gradient is wanted for.
         stats: receives the cost.
+        guard: wrapped around f together with ``params``, to look at what it does.
     """
 
     f: Callable
@@ -33,10 +35,12 @@ class Problem:
     weights: list[float]
     params: tuple[Tensor, ...] = ()
     stats: Stats = field(default_factory=Stats)
+    guard: Callable[[RightSide, Sequence[Tensor]], Rates] | None = None
 
-    def right_side(self, counts: Counts) -> RightSide:
+    def right_side(self, counts: Counts) -> Rates:
         """f on the flat vector, its evaluations added to ``counts``."""
-        return RightSide(self.f, self.layout, counts)
+        f = RightSide(self.f, self.layout, counts)
+        return f if self.guard is None else self.guard(f, self.params)
 
 
 def check_times(ts: Tensor | Sequence[float]) -> list[float]:

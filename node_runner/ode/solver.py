@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from math import inf, nan
 
 import torch
 from torch import Tensor, nn
@@ -102,15 +102,14 @@ class Solver:
         """Refuse what cannot work, by name."""
         for name in ("rtol", "atol"):
             value = getattr(self, name)
-            values = [value] if isinstance(value, (int, float)) else value
-            if not all(v >= 0 for v in values) or (name == "rtol" and not any(values)):
-                raise ValueError(f"solver.{name} is {value!r}, must be positive")
+            if not all(v >= 0 for v in as_list(value)):
+                raise ValueError(f"solver.{name} is {value!r}, must not be negative")
+        if not any(as_list(self.rtol) + as_list(self.atol)):
+            raise ValueError("solver.rtol and solver.atol are both 0: one must be positive")
         if self.tableau.adaptive and self.step_size is not None:
             raise ValueError(
                 f"solver.step_size is {self.step_size!r}, but {self.method} chooses its own steps: "
-                "leave it out, set "
-                "solver.first_step, or choose a fixed-step method (euler, midpoint, heun2, heun3, "
-                "rk4, rk38)"
+                "leave it out, set solver.first_step, or choose a fixed-step method such as rk4"
             )
         if not self.tableau.adaptive and self.step_size is None:
             raise ValueError(
@@ -170,8 +169,10 @@ class Solver:
         problem = Problem(
             f, layout, start, times, weights + [q.weight for q in quadratures], tuple(params)
         )
+        if len(times) == 1:
+            return Solution(problem.stats, layout, start, start[None][:0])
         if not torch.is_grad_enabled():
-            return Solution(problem.stats, layout, start, self.integrate(problem))
+            return Solution(problem.stats, layout, start.detach(), self.integrate(problem))
         if isinstance(ts, Tensor) and ts.requires_grad:
             return self.solve_with_time_gradient(problem, ts)
         return Solution(problem.stats, layout, start, self.gradient(self, problem))
@@ -203,14 +204,12 @@ class Solver:
         outputs strictly inside it, and whether it ends on one.
         """
         ts, layout, counts = problem.ts, problem.layout, problem.stats.forward
-        if len(ts) == 1:
-            return problem.y0[None][:0]
         norm = Norm(layout, self.rtol, self.atol, problem.weights)
         f = problem.right_side(counts)
         path = self.path(f, layout, ts[0], problem.y0, norm, counts, torch.is_grad_enabled())
         sign = 1.0 if ts[-1] > ts[0] else -1.0
         outputs, i = [], 1
-        for end in ts[-1:] if self.tableau.dense and self.step_size != float("inf") else ts[1:]:
+        for end in self.stops(ts):
             for step in path.advance(end):
                 first = i
                 while (step.t1 - ts[i]) * sign > 0:
@@ -226,8 +225,28 @@ class Solver:
         if not self.tableau.adaptive and not bool(
             torch.isfinite(path.y).all()
         ):  # synchronises, once a solve
-            path.fail(self.step_size, nan, "the state is not finite at the end")
+            self.explain(problem)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    @torch.no_grad()
+    def explain(self, problem: Problem) -> None:
+        """Solve again, looking at every step, to tell where a fixed-step solve went wrong.
+
+        Raises:
+            SolverError: at the first step whose result is not finite.
+        """
+        f, ts = problem.right_side(Counts()), problem.ts
+        norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
+        path = self.path(f, problem.layout, ts[0], problem.y0, norm, Counts(), graph=False)
+        for end in self.stops(ts):
+            for step in path.advance(end):
+                if not bool(torch.isfinite(step.y1).all()):
+                    path.fail(nan, "the state is not finite after this step")
+        path.fail(nan, "the state was not finite at the end, but is when f is called again")
+
+    def stops(self, ts: list[float]) -> list[float]:
+        """Where a step has to end: at ts[-1], or at each output where there is no interpolant."""
+        return ts[-1:] if self.tableau.dense and self.step_size != inf else ts[1:]
 
     def path(
         self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
@@ -241,3 +260,7 @@ class Solver:
         return Path(
             f, self.tableau, self.method, layout, t, y, control, norm, counts, self.max_steps, graph
         )
+
+
+def as_list(value: float | Sequence[float]) -> list[float]:
+    return [value] if isinstance(value, (int, float)) else list(value)

@@ -67,7 +67,9 @@ class Layout:
         """The state as the user wrote it, a tensor or a tuple, from ``flat``, shape (..., width or
         fed_width).
         """
-        if self.alone and flat.dim() == 1:  # the common case, on the path of every evaluation
+        if (
+            self.alone and self.single and flat.dim() == 1
+        ):  # the common case, on the path of every evaluation
             return flat.view(self.shapes[0])
         entries = self.entries(flat)
         return entries[0] if self.single else tuple(entries[: self.fed])
@@ -128,6 +130,10 @@ def rates(returned: object, layout: Layout) -> list[Tensor]:
                 f"with quadratures, f must return (dy, rates of the {quadratures} quadratures)"
             )
         state, extra = returned
+    for part, many in ((state, not layout.single), (extra, True)):
+        if many and not isinstance(part, (tuple, list)):
+            what = "the rates of the quadratures" if part is extra else "the rate of the state"
+            raise ValueError(f"f returned {type(part).__name__} as {what}, which is a tuple")
     found = [*([state] if layout.single else state), *extra]
     if len(found) != len(layout.sizes):
         raise ValueError(f"f returned {len(found)} rates for {len(layout.sizes)} entries")

@@ -16,7 +16,7 @@ from ..problem import Problem
 from ..state import Layout
 from ..tableau import Tableau
 from ..tolerance import Norm, Tolerances
-from .leaves import add, refuse_unknown_leaves
+from .leaves import LeafGuard, add, refuse_unknown_leaves
 from .protocol import Integrator
 
 Sums = list[Tensor | None]  # one entry a parameter; None is zero
@@ -63,8 +63,7 @@ class Adjoint:
         ):
             raise ValueError(
                 "Adjoint(norm='full') and its rtol and atol steer the step size, and a fixed-step "
-                "method has no step "
-                "control: leave them out or choose an adaptive method"
+                "method has no step control: leave them out or choose an adaptive method"
             )
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
@@ -78,7 +77,8 @@ class AdjointFunction(torch.autograd.Function):
     def forward(
         ctx: Any, policy: Adjoint, solver: Integrator, problem: Problem, y0: Tensor, *params: Tensor
     ) -> Tensor:
-        outputs = solver.integrate(replace(problem, y0=y0.detach()))
+        guarded = replace(problem, y0=y0.detach(), guard=LeafGuard)
+        outputs = solver.integrate(guarded)
         ctx.policy, ctx.solver, ctx.problem = policy, solver, replace(problem, y0=None, params=())
         ctx.save_for_backward(outputs, *params)
         return outputs
@@ -236,4 +236,4 @@ class BackwardField:
             for e, total in zip(errors, self.totals, strict=True)
             if e is not None
         ]
-        return torch.stack(ratios)
+        return torch.stack(ratios) if ratios else self.params[0].new_zeros(0)

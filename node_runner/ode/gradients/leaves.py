@@ -4,7 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from ..state import RightSide
+
+
+class LeafGuard:
+    """f, whose first evaluation is looked at with its graph: so a solve is refused before any work,
+    and also where no gradient would come back through it. Costs no further evaluation.
+    """
+
+    def __init__(self, f: RightSide, known: Sequence[Tensor]) -> None:
+        self.f, self.known, self.looked = f, known, False
+
+    def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
+        if self.looked:
+            return self.f(stage, t, y)
+        self.looked = True
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            rates = self.f(stage, t, y)
+            refuse_unknown_leaves(rates, [y, *self.known])
+        return [rate.detach() for rate in rates]
 
 
 def refuse_unknown_leaves(results: Iterable[Tensor], known: Sequence[Tensor]) -> None:
@@ -14,25 +37,24 @@ def refuse_unknown_leaves(results: Iterable[Tensor], known: Sequence[Tensor]) ->
         ValueError: if it ends in a tensor that requires a gradient and is none of ``known``,
             because the caller would compute no gradient for it.
     """
-    leaves = {id(tensor) for tensor in known if tensor.is_leaf}
-    stops = {tensor.grad_fn for tensor in known if not tensor.is_leaf}
-    pending = [result.grad_fn for result in results if result.grad_fn is not None]
+    # Edges of the graph, not tensors: a saved-tensor hook hands back another object for the same
+    # leaf, and the two halves of a split are outputs of one node.
+    stops = {get_gradient_edge(tensor)[:2] for tensor in known if tensor.requires_grad}
+    pending = [get_gradient_edge(result)[:2] for result in results if result.requires_grad]
     seen = set(pending)
     while pending:
-        node = pending.pop()
-        if node in stops:
+        edge = pending.pop()
+        if edge in stops:
             continue
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in leaves:
+        leaf = getattr(edge[0], "variable", None)
+        if leaf is not None:
             raise ValueError(
                 f"f uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and is "
-                "neither in y0 nor in "
-                "the parameters, so its gradient would be lost: make f an nn.Module that owns it, "
-                "name it in params=, "
-                "or use gradient=direct"
+                "neither in y0 nor in the parameters, so its gradient would be lost: make f an "
+                "nn.Module that owns it, name it in params=, or use gradient=direct"
             )
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
+        for following in edge[0].next_functions:
+            if following[0] is not None and following not in seen:
                 seen.add(following)
                 pending.append(following)
 

@@ -13,7 +13,7 @@ from ..loop import Step, interpolate
 from ..problem import Problem
 from ..step import Tape, take_step
 from ..tableau import Tableau
-from .leaves import add, refuse_unknown_leaves
+from .leaves import LeafGuard, add, refuse_unknown_leaves
 from .protocol import Integrator
 
 
@@ -61,7 +61,7 @@ class ReplayFunction(torch.autograd.Function):
             ctx.records.append(Record(step.t0, step.t1, inside, lands))
             states.append(step.y0)
 
-        outputs = solver.integrate(replace(problem, y0=y0.detach()), keep)
+        outputs = solver.integrate(replace(problem, y0=y0.detach(), guard=LeafGuard), keep)
         ctx.tableau, ctx.problem, ctx.params = (
             solver.tableau,
             replace(problem, y0=None, params=()),

@@ -1,4 +1,9 @@
-"""Fehlberg's pair of orders 2 and 1 (Fehlberg 1969, NASA TR R-315, table II)."""
+"""Fehlberg's pair of orders 2 and 1 (Fehlberg 1969, NASA TR R-315, table II).
+
+Its error estimate is dt / 512 (k_3 - k_1), as small as the first-order formula is good; the error
+of the second-order solution that is propagated is larger, about 100 times the tolerance. Prefer
+``adaptive_heun`` or ``bosh3`` where the tolerance should mean what it says.
+"""
 
 from ..tableau import Tableau
 

@@ -1,0 +1,99 @@
+"""Fields f(t, x): sizes, formulas, and that one time for all equals the same time for each."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from node_runner.fields import MLP, ConvField
+from node_runner.fields.layers import ACTIVATIONS, LAYERS, ConcatLinear, ConcatSquashLinear
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_sizes_of_the_published_fields():
+    assert parameters(MLP(2)) == 9_224
+    assert parameters(ConvField(64)) == 75_392
+
+
+def test_size_of_the_concat_layer_counts_one_more_input():
+    assert parameters(MLP(2, (64,), layer="concat")) == (2 + 1) * 64 + 64 + (64 + 1) * 2 + 2
+
+
+FIELDS = {
+    **{
+        f"mlp-{layer}-{activation}": (lambda a=activation, b=layer: MLP(3, (8, 5), a, b), (4, 3))
+        for layer in LAYERS
+        for activation in ACTIVATIONS
+    },
+    "conv": (lambda: ConvField(6), (4, 6, 5, 5)),
+    "conv-wide": (lambda: ConvField(64), (4, 64, 3, 3)),
+}
+fields = pytest.mark.parametrize("build, shape", FIELDS.values(), ids=FIELDS)
+
+
+@fields
+def test_one_time_for_all_equals_that_time_for_each(build, shape, draw):
+    """Two ways to the same sums, for a layer that gates its weights once."""
+    field, x = build().double(), draw(*shape)
+    for t in draw(3):
+        torch.testing.assert_close(field(t, x), field(t.expand(4), x), rtol=1e-12, atol=1e-13)
+
+
+@fields
+def test_times_of_their_own_equal_samples_one_by_one(build, shape, draw):
+    field, x, t = build().double(), draw(*shape), draw(4)
+    alone = torch.cat([field(t[i], x[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(field(t, x), alone, rtol=1e-12, atol=1e-13)
+
+
+@fields
+def test_rate_has_the_shape_of_the_state(build, shape, draw):
+    field, x, t = build().double(), draw(*shape), draw()
+    assert field(t, x).shape == x.shape
+    assert field(t.expand(4), x).shape == x.shape
+
+
+@fields
+def test_rate_depends_on_the_time(build, shape, draw):
+    field, x = build().double(), draw(*shape)
+    assert not torch.allclose(field(draw(), x), field(draw(), x), rtol=1e-6)
+
+
+@fields
+def test_every_parameter_has_a_gradient_and_so_have_time_and_state(build, shape, draw):
+    """Ten draws, so that no ReLU unit is dead in all; a shift before a norm cancels."""
+    field, x, t = build().double(), draw(10, *shape[1:]).requires_grad_(), draw().requires_grad_()
+    field(t, x).pow(3).sum().backward()
+    for name, value in [*field.named_parameters(), ("t", t), ("x", x)]:
+        assert value.grad is not None and value.grad.any(), name
+
+
+def test_concat_squash_equals_its_formula(draw):
+    layer, t, x = ConcatSquashLinear(3, 4).double(), draw(), draw(6, 3)
+    w, b = layer.linear.weight, layer.linear.bias
+    gate = torch.sigmoid(layer.gate.weight[:, 0] * t + layer.gate.bias)
+    expected = (x @ w.T + b) * gate + layer.shift.weight[:, 0] * t
+    torch.testing.assert_close(layer(t, x), expected, rtol=1e-13, atol=1e-14)
+
+
+def test_concat_equals_its_formula(draw):
+    layer, t, x = ConcatLinear(3, 4).double(), draw(), draw(6, 3)
+    w, b = layer.linear.weight, layer.linear.bias
+    expected = torch.cat([t.expand(6, 1), x], dim=1) @ w.T + b
+    torch.testing.assert_close(layer(t, x), expected, rtol=1e-13, atol=1e-14)
+
+
+def test_mlp_has_no_activation_after_its_last_layer(draw):
+    field, t, x = MLP(2, (5, 4), "relu").double(), draw(), draw(6, 2)
+    first, second, last = field.layers
+    expected = last(t, torch.relu(second(t, torch.relu(first(t, x)))))
+    assert torch.equal(field(t, x), expected)
+
+
+def test_conv_field_treats_samples_apart(draw):
+    """Group normalisation, not batch normalisation: a sample alone is treated as in company."""
+    field, t, x = ConvField(6).double().train(), draw(), draw(4, 6, 5, 5)
+    torch.testing.assert_close(field(t, x)[:1], field(t, x[:1]), rtol=1e-12, atol=1e-13)

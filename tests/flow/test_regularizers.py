@@ -1,0 +1,129 @@
+"""Regularizers: their densities, and their integrals along a path."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from node_runner.flow import CNF, Exact, Rademacher, pushforward
+from node_runner.flow.regularizers import Jacobian, Kinetic, Local
+from node_runner.ode import Solver
+
+ENDS = 0.0, 0.8
+SOLVER = Solver("dopri8", rtol=1e-10, atol=1e-10)
+COSTS = {"kinetic": Kinetic(), "jacobian": Jacobian()}
+
+
+class Linear(nn.Module):
+    """f(t, x) = A x."""
+
+    def __init__(self, a):
+        super().__init__()
+        self.a = nn.Parameter(a)
+
+    def forward(self, t, x):
+        return x @ self.a.T
+
+
+@pytest.mark.parametrize("event", [(3,), (2, 2, 2)], ids=str)
+def test_kinetic_density_is_half_the_mean_square(event, draw):
+    dx = draw(4, *event)
+    local = Local(draw(), draw(4, *event), dx, draw(1, 4, *event))
+    expected = torch.stack([0.5 * (v * v).sum() / v.numel() for v in dx])
+    torch.testing.assert_close(Kinetic()(local), expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("event", [(3,), (2, 2, 2)], ids=str)
+def test_jacobian_density_is_the_frobenius_norm_over_dimensions(event, draw):
+    """With the exact probes, for f = A x: |A|_F^2 / D whatever the sample."""
+    x = draw(4, *event)
+    d = x[0].numel()
+    a = draw(d, d)
+
+    def f(t, x):
+        return (x.flatten(1) @ a.T).view(x.shape)
+
+    t = draw()
+    found = pushforward(f, t, x, Exact().probes(x))
+    cost = Jacobian()(Local(t, x, found.dx, found.rows))
+    torch.testing.assert_close(cost, (a.square().sum() / d).expand(4), rtol=1e-13, atol=0)
+
+
+def test_jacobian_density_is_unbiased_with_random_probes(draw):
+    """Within 4 standard errors over 20,000 probes."""
+    a, x = draw(3, 3), draw(1, 3).expand(20_000, 3)
+    found = pushforward(lambda t, x: x @ a.T, draw(), x, Rademacher().probes(x))
+    cost = Jacobian()(Local(draw(), x, found.dx, found.rows))
+    assert (cost.mean() - a.square().sum() / 3).abs() < 4 * cost.std() / 20_000**0.5
+
+
+@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
+def test_weight_is_the_trainers_business(cost, draw):
+    """It multiplies the cost in the loss, not the density."""
+    local = Local(draw(), draw(4, 3), draw(4, 3), draw(2, 4, 3))
+    assert torch.equal(type(cost)(weight=7.0)(local), cost(local))
+
+
+def linear_flow(draw, regularizers=COSTS, solver=SOLVER):
+    return CNF(Linear(draw(3, 3)), solver, Exact(), regularizers), draw(5, 3)
+
+
+def test_kinetic_cost_of_a_linear_field(draw):
+    """int 1/2 mean (A e^{At} x)^2 dt, by Gauss and Legendre's rule on 20 points: exact far beyond
+    rounding for an entire function.
+    """
+    flow, x = linear_flow(draw)
+    a = flow.field.a.detach()
+    numpy = pytest.importorskip("numpy")
+    nodes, weights = map(torch.from_numpy, numpy.polynomial.legendre.leggauss(20))
+    half = (ENDS[1] - ENDS[0]) / 2
+    expected = sum(
+        w * half * 0.5 * (x @ (a @ torch.matrix_exp(a * (half * (n + 1)))).T).square().mean(1)
+        for n, w in zip(nodes, weights, strict=True)
+    )
+    found = flow.transport(x, *ENDS).costs["kinetic"]
+    torch.testing.assert_close(found.detach(), expected, rtol=1e-7, atol=0)
+
+
+def test_jacobian_cost_of_a_linear_field(draw):
+    """A constant density: |A|_F^2 / D times the time."""
+    flow, x = linear_flow(draw)
+    expected = flow.field.a.square().sum() / 3 * (ENDS[1] - ENDS[0])
+    found = flow.transport(x, *ENDS).costs["jacobian"]
+    torch.testing.assert_close(found, expected.expand(5), rtol=1e-12, atol=0)
+
+
+def test_costs_are_positive_whichever_way_the_path_is_walked(draw):
+    flow, x = linear_flow(draw)
+    there = flow.transport(x, *ENDS)
+    back = flow.transport(there.z, *ENDS[::-1])
+    for name in COSTS:
+        assert (there.costs[name] > 0).all()
+        torch.testing.assert_close(back.costs[name], there.costs[name], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8"])
+def test_costs_take_no_step_of_their_own(method, draw):
+    """The evaluations are those of the flow alone."""
+    solver = Solver(method, rtol=1e-5, atol=1e-5)
+    flow, x = linear_flow(draw, solver=solver)
+    bare = CNF(flow.field, solver, Exact())
+    costly, plain = flow.transport(x, 0.0, 3.0), bare.transport(x, 0.0, 3.0)
+    assert costly.stats.forward == plain.stats.forward
+    torch.testing.assert_close(costly.z, plain.z, rtol=1e-10, atol=1e-12)
+
+
+def test_costs_have_a_name_and_one_number_a_sample(draw):
+    flow, x = linear_flow(draw)
+    costs = flow.transport(x, *ENDS).costs
+    assert list(costs) == list(COSTS)
+    assert all(cost.shape == (5,) for cost in costs.values())
+
+
+def test_costs_reach_the_parameters(draw):
+    """The gradient of |A|_F^2 T / D is 2 A T / D."""
+    flow, x = linear_flow(draw, {"jacobian": Jacobian()})
+    flow.transport(x, *ENDS).costs["jacobian"].mean().backward()
+    a = flow.field.a
+    torch.testing.assert_close(a.grad, 2 * a.detach() * ENDS[1] / 3, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,167 @@
+"""Outputs between the ends of steps: their accuracy, and that they leave the steps alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ode_problems import (
+    ADAPTIVE,
+    FIXED,
+    NAMES,
+    accepted_steps,
+    bend,
+    bend_exact,
+    evaluations,
+    logistic,
+    logistic_exact,
+    make_solver,
+    slope,
+)
+
+from node_runner.ode import Solver, methods
+
+Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
+DENSE = [name for name in ADAPTIVE if methods.get(name).dense]
+LANDING = [name for name in ADAPTIVE if not methods.get(name).dense]
+
+
+def waves(t, y):
+    return y * torch.cos(t)
+
+
+def waves_exact(t, y0):
+    return y0 * torch.exp(torch.sin(t))
+
+
+PROBLEMS = {"bend": (bend, bend_exact, 2.0), "waves": (waves, waves_exact, 5.0)}
+
+
+def in_tolerances(ys, exact, tol):
+    return ((ys - exact).abs() / (tol + tol * exact.abs())).max().item()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("tol", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_interior_outputs_are_within_twenty_tolerances(name, tol, problem):
+    """fehlberg2 misses at its own steps already: it estimates its error by dt/512 (k_3 - k_1)."""
+    f, exact, end = PROBLEMS[problem]
+    ts = torch.linspace(0, end, 52, dtype=torch.float64)
+    ys = make_solver(name, tol)(f, Y0, ts).ys
+    assert in_tolerances(ys, exact(ts[:, None], Y0), tol) < (200 if name == "fehlberg2" else 20)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).dense])
+def test_interpolation_inside_one_step_is_of_its_order(name):
+    """Local error dt^(q + 1), q = 3 for the Hermite cubic; RMS over places, starts and times."""
+    tableau = methods.get(name)
+    q = min(tableau.order, 3 if tableau.interpolant is None else tableau.interpolant_order)
+    sizes, errors = (0.02, 0.04, 0.08), []
+    for dt in sizes:
+        found = []
+        for t0 in (0.2, 0.9, 1.6, 2.2):
+            ts = torch.tensor([t0 + theta * dt for theta in (0, 0.3, 0.5, 0.8, 1)]).double()
+            y0 = waves_exact(ts[0], Y0)
+            options = {"first_step": dt} if tableau.adaptive else {}
+            ys = make_solver(name, 1.0, step_size=dt, **options)(waves, y0, ts).ys
+            found.append(ys[1:-1] - waves_exact(ts[1:-1, None], Y0))
+        errors.append(torch.stack(found).square().mean().sqrt().item())
+    assert slope(sizes, errors) == pytest.approx(q + 1, abs=0.25)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_interior_outputs_of_fixed_steps_converge_with_the_order(name):
+    """The Hermite cubic errs by dt^4 anywhere, and so keeps up with methods up to order 4."""
+    order = min(methods.get(name).order, 4)
+    ts = torch.linspace(0, 4, 101, dtype=torch.float64)
+    exact, sizes = logistic_exact(ts[:, None], Y0), (1 / 16, 1 / 32, 1 / 64)
+    errors = [(Solver(name, step_size=h)(logistic, Y0, ts).ys - exact).norm().item() for h in sizes]
+    assert slope(sizes, errors) == pytest.approx(order, abs=0.25)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).dense])
+def test_interior_outputs_leave_the_steps_alone(name, graph):
+    """The same bits at the end. Methods without FSAL evaluate f at the end of a step in which
+    outputs lie, and the next step starts with it: at most one more evaluation in all.
+    """
+    ts = torch.linspace(0, 2, 40, dtype=torch.float64)
+    solver, y0 = make_solver(name, 1e-5), Y0.clone().requires_grad_(graph)
+    with_outputs, without = solver(logistic, y0, ts), solver(logistic, y0, [0.0, 2.0])
+    a, b = with_outputs.stats.forward, without.stats.forward
+    assert torch.equal(with_outputs.final, without.final)
+    assert (a.accepted, a.rejected) == (b.accepted, b.rejected)
+    assert b.nfe <= a.nfe <= b.nfe + (not methods.get(name).fsal)
+
+
+@pytest.mark.parametrize("name", LANDING)
+def test_methods_without_an_interpolant_step_onto_each_output(name):
+    ts = [0.0, 0.31, 0.32, 1.5]
+    ends = {t1 for _, t1 in accepted_steps(make_solver(name, 1e-6), logistic, Y0, ts)}
+    assert set(ts[1:]) <= ends
+    counts = make_solver(name, 1e-6)(logistic, Y0, ts).stats.forward
+    assert counts.nfe == evaluations(name, counts.accepted, counts.rejected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_decreasing_times_mirror_increasing_ones(name):
+    """y(t) and z(s) = y(-s) solve mirrored problems: negation is exact, so their bits agree."""
+    ts = torch.tensor([0.0, 0.3, 0.35, 1.1, 2.0], dtype=torch.float64)
+    solver = make_solver(name, 1e-4)
+    forward = solver(bend, Y0, ts).ys
+    mirrored = solver(lambda t, y: -bend(-t, y), Y0, -ts).ys
+    torch.testing.assert_close(mirrored, forward, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_decreasing_times_are_solved_accurately(name):
+    ts = torch.tensor([2.0, 1.3, 1.29, 0.4, 0.0], dtype=torch.float64)
+    y0 = bend_exact(2.0, Y0)
+    ys = make_solver(name, 1e-7, step_size=0.01)(bend, y0, ts).ys
+    allowed = {1: 0.1}.get(methods.get(name).order, 1e-3)
+    torch.testing.assert_close(ys, bend_exact(ts[:, None], Y0), rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_closer_than_a_step_are_all_there(name):
+    """A cluster far inside one step, each output near the exact solution and none repeated."""
+    ts = torch.tensor([0.0, 0.5, 0.5 + 1e-7, 0.5 + 2e-7, 0.51, 1.0], dtype=torch.float64)
+    ys = make_solver(name, 1e-5)(logistic, Y0, ts).ys
+    allowed = {1: 0.05}.get(methods.get(name).order, 2e-3)
+    torch.testing.assert_close(ys, logistic_exact(ts[:, None], Y0), rtol=0, atol=allowed)
+    rate = (ys[2:4] - ys[1:3])[:, 1] / 1e-7
+    expected = logistic(ts[1], logistic_exact(ts[1], Y0))[1]
+    torch.testing.assert_close(rate, expected.expand(2), rtol=0.2, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_output_on_the_end_of_a_step_is_the_step(name):
+    """Asking where the steps end changes nothing: the same solution is read off."""
+    solver = make_solver(name, 1e-5, step_size=0.125)
+    ends = [t1 for _, t1 in accepted_steps(solver, logistic, Y0, [0.0, 2.0])]
+    solution = solver(logistic, Y0, [0.0, *ends])
+    assert solution.stats.forward.accepted == len(ends)
+    assert torch.equal(solution.final, solver(logistic, Y0, [0.0, 2.0]).final)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_time_returns_the_start(name):
+    solution = make_solver(name)(logistic, Y0, [0.7])
+    assert torch.equal(solution.ys, Y0[None])
+    assert torch.equal(solution.final, Y0)
+    assert solution.stats.forward.nfe == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_times_return_the_start_and_the_end(name):
+    solution = make_solver(name)(logistic, Y0, [0.0, 1.0])
+    assert solution.ys.shape == (2, 3)
+    assert torch.equal(solution.ys[0], Y0)
+    assert torch.equal(solution.ys[1], solution.final)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_infinite_steps_go_from_output_to_output(name):
+    ts = [0.0, 0.2, 0.9, 1.0]
+    steps = accepted_steps(Solver(name, step_size=float("inf")), logistic, Y0, ts)
+    assert steps == list(zip(ts, ts[1:], strict=False))

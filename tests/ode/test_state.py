@@ -1,0 +1,234 @@
+"""Forms of the state: what is accepted, what it must equal, and what is refused by name."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+import pytest
+import torch
+from ode_problems import (
+    ADAPTIVE,
+    FIXED,
+    NAMES,
+    Recorded,
+    accepted_steps,
+    logistic,
+    make_solver,
+)
+
+from node_runner.ode import Adjoint, Direct, Replay, Solver, SolverError
+
+
+def decay(t, y):
+    return -y
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (2, 3), (2, 1, 3), (2, 2, 2, 2)])
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_is_the_users(name, shape, draw):
+    """Any shape solves as the vector of its elements does."""
+    y0, shapes = draw(*shape), set()
+
+    def f(t, y):
+        shapes.add(tuple(y.shape))
+        return logistic(t, y)
+
+    solution = make_solver(name, 1e-4)(f, y0, [0.0, 0.3, 1.0])
+    flat = make_solver(name, 1e-4)(logistic, y0.reshape(-1), [0.0, 0.3, 1.0])
+    assert shapes == {shape}
+    assert solution.ys.shape == (3, *shape) and solution.final.shape == shape
+    assert torch.equal(solution.ys.reshape(3, -1), flat.ys)
+
+
+def pairwise(t, state):
+    """A pair of shapes (2, 3) and (4,) in which each drives the other."""
+    a, b = state
+    return torch.cos(t) * a * b.sum(), -b + a.sum() / 10
+
+
+def joined(t, y):
+    a, b = pairwise(t, (y[:6].view(2, 3), y[6:]))
+    return torch.cat([a.reshape(-1), b])
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_tuple_of_shapes_equals_the_concatenation(name, draw):
+    """On a fixed grid no norm is involved, so that only the order of sums may differ."""
+    a, b, ts = draw(2, 3), draw(4), [0.0, 0.33, 1.0]
+    a_t, b_t = make_solver(name)(pairwise, (a, b), ts).ys
+    y_t = make_solver(name)(joined, torch.cat([a.reshape(-1), b]), ts).ys
+    assert a_t.shape == (3, 2, 3) and b_t.shape == (3, 4)
+    torch.testing.assert_close(torch.cat([a_t.flatten(1), b_t], 1), y_t, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_tuple_of_shapes_agrees_with_the_concatenation_to_tolerance(name, draw):
+    """The norm is the maximum over entries in one and the mean over all in the other."""
+    a, b, ts = draw(2, 3), draw(4), [0.0, 0.33, 1.0]
+    a_t, b_t = make_solver(name, 1e-6)(pairwise, (a, b), ts).ys
+    y_t = make_solver(name, 1e-6)(joined, torch.cat([a.reshape(-1), b]), ts).ys
+    together = torch.cat([a_t.flatten(1), b_t], 1)
+    torch.testing.assert_close(together, y_t, rtol=3e-4, atol=3e-4)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_equal_entries_take_the_steps_of_one(name, draw):
+    """The maximum over entries that are alike is the norm of each, and of their concatenation."""
+    y, ts = draw(4).abs(), [0.0, 0.4, 2.0]
+    solver = make_solver(name, 1e-5)
+    one = solver(logistic, y, ts)
+    two = solver(lambda t, s: (logistic(t, s[0]), logistic(t, s[1])), (y, y), ts)
+    both = solver(logistic, torch.cat([y, y]), ts)
+    assert one.stats == two.stats == both.stats
+    for ys in (*two.ys, *both.ys.split(4, 1)):
+        torch.testing.assert_close(ys, one.ys, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "gradient", [Direct(), Replay(), Adjoint()], ids=["direct", "replay", "adjoint"]
+)
+def test_tuple_of_one_stays_a_tuple(gradient, draw):
+    """In f, in the solution, and on the way back."""
+    y0 = draw(3).requires_grad_()
+    solution = Solver(gradient=gradient)(lambda t, s: (-s[0],), (y0,), [0.0, 0.5, 1.0])
+    assert isinstance(solution.ys, tuple) and isinstance(solution.final, tuple)
+    assert solution.ys[0].shape == (3, 3) and solution.final[0].shape == (3,)
+    solution.final[0].sum().backward()
+    torch.testing.assert_close(y0.grad, torch.full((3,), -1.0).double().exp(), rtol=1e-4, atol=0)
+
+
+def test_state_need_not_be_contiguous(draw):
+    y = draw(3, 4).abs()
+    transposed = Solver()(lambda t, y: logistic(t, y.t()).t(), y.t(), [0.0, 0.5, 1.0]).ys
+    torch.testing.assert_close(
+        transposed.transpose(1, 2), Solver()(logistic, y, [0.0, 0.5, 1.0]).ys, rtol=1e-13, atol=0
+    )
+
+
+@pytest.mark.parametrize("ts", [torch.tensor([0, 1, 2]), [0, 1, 2], (0.0, 1.0, 2.0)])
+def test_times_may_be_integers_or_a_sequence(ts, draw):
+    y0 = draw(3)
+    expected = Solver()(decay, y0, torch.tensor([0.0, 1.0, 2.0])).ys
+    assert torch.equal(Solver()(decay, y0, ts).ys, expected)
+
+
+Y = torch.ones(3, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "y0, message",
+    [
+        ([1.0, 2.0], "y0 must be a tensor or a tuple of tensors, got list"),
+        (None, "y0 must be a tensor or a tuple of tensors, got NoneType"),
+        ((), "y0 must be a tensor or a tuple of tensors, got tuple"),
+        ((Y, 1.0), "y0 must be a tensor or a tuple of tensors"),
+        (torch.ones(3, dtype=torch.long), "y0 must be float32 or float64.* got torch.int64"),
+        (Y.half(), "y0 must be float32 or float64.* got torch.float16"),
+        (Y.to(torch.complex128), "y0 must be float32 or float64.* got torch.complex128"),
+        ((Y, Y.float()), "y0 must be .* all entries alike; got torch.float32.*torch.float64"),
+        (torch.ones(0, dtype=torch.float64), "y0 has an entry without elements"),
+        ((Y, torch.ones(2, 0, dtype=torch.float64)), "y0 has an entry without elements"),
+    ],
+)
+def test_unfit_start_is_refused(y0, message):
+    with pytest.raises(ValueError, match=message):
+        Solver()(decay, y0, [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "ts, message",
+    [
+        ([], "ts must be one or more finite times"),
+        ([0.0, nan], "ts must be one or more finite times"),
+        ([0.0, inf], "ts must be one or more finite times"),
+        ([0.0, 0.0], r"ts must be strictly .*; ts\[0\]=0, ts\[1\]=0"),
+        ([0.0, 1.0, 0.5], r"ts must be strictly .*; ts\[1\]=1, ts\[2\]=0.5"),
+        ([1.0, 0.5, 0.5], r"ts must be strictly .*; ts\[1\]=0.5, ts\[2\]=0.5"),
+        (torch.zeros(2, 2), r"ts must be one-dimensional, got shape \(2, 2\)"),
+        (torch.tensor(1.0), r"ts must be one-dimensional, got shape \(\)"),
+    ],
+)
+def test_unfit_times_are_refused(ts, message):
+    with pytest.raises(ValueError, match=message):
+        Solver()(decay, Y, ts)
+
+
+@pytest.mark.parametrize(
+    "y0, returned, message",
+    [
+        (Y, Y[:2], r"f returned \(2,\) as the rate of the state, which has shape \(3,\)"),
+        (Y, Y[None], r"f returned \(1, 3\) as the rate of the state"),
+        (Y, None, "f returned NoneType as the rate of the state"),
+        (Y, 0.0, "f returned float as the rate of the state"),
+        (Y, (Y,), "f returned tuple as the rate of the state"),
+        ((Y, Y), (Y, Y[:2]), r"f returned \(2,\) as the rate of entry 1 of the state"),
+        ((Y, Y), (Y,), "f returned 1 rates for 2 entries"),
+        ((Y, Y), (Y, Y, Y), "f returned 3 rates for 2 entries"),
+        ((Y, Y), None, "f returned NoneType"),
+    ],
+)
+def test_unfit_rate_is_refused(y0, returned, message):
+    with pytest.raises(ValueError, match=message):
+        Solver()(lambda t, y: returned, y0, [0.0, 1.0])
+
+
+def test_tolerances_may_differ_by_entry(draw):
+    """Loose on an entry that is hard, tight on one that is easy: fewer steps than tight on both,
+    and the same as one tolerance where both are equal.
+    """
+    y0, ts = (draw(3), draw(3)), [0.0, 3.0]
+
+    def f(t, state):
+        return -state[0], -state[1] + torch.sin(20 * t)
+
+    def nfe(rtol, atol):
+        return Solver(rtol=rtol, atol=atol)(f, y0, ts).stats.forward.nfe
+
+    tight, loose = nfe(1e-8, 1e-8), nfe([1e-8, 1e-2], [1e-8, 1e-2])
+    assert loose < tight / 2
+    assert nfe([1e-8, 1e-8], 1e-8) == nfe(1e-8, [1e-8, 1e-8]) == tight
+
+
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+@pytest.mark.parametrize("values", [[1e-3], [1e-3, 1e-3, 1e-3]])
+def test_wrong_number_of_tolerances_is_refused(name, values):
+    with pytest.raises(ValueError, match=f"{name} has {len(values)} values for 2 entries"):
+        Solver(**{name: values})(lambda t, s: s, (Y, Y), [0.0, 1.0])
+
+
+def test_wrong_number_of_weights_is_refused():
+    with pytest.raises(ValueError, match="weights has 2 values for 1 entries of the state"):
+        Solver()(decay, Y, [0.0, 1.0], weights=[1.0, 1.0])
+
+
+def with_passenger(t, state):
+    """The first entry alone; the second is far harder and does not act on the first."""
+    return logistic(t, state[0]), torch.cos(50 * t) * torch.ones_like(state[1])
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_entry_of_weight_zero_chooses_no_step(name, draw):
+    """The same attempts at the same times (to rounding: the entries share one buffer)."""
+    y0, span, solver = draw(3).abs(), [0.0, 2.0], make_solver(name, 1e-5)
+    alone = accepted_steps(solver, logistic, y0, span)
+    ridden = accepted_steps(solver, with_passenger, (y0, draw(2)), span, weights=(1.0, 0.0))
+    felt = accepted_steps(solver, with_passenger, (y0, draw(2)), span, weights=(1.0, 1.0))
+    torch.testing.assert_close(torch.tensor(ridden), torch.tensor(alone), rtol=1e-9, atol=1e-9)
+    assert len(felt) > len(alone)
+
+
+def test_nan_in_an_entry_of_weight_zero_rejects_the_step(draw):
+    """The third call is a stage of the first attempt."""
+
+    def f(t, state):
+        return -state[0], torch.full_like(state[1], nan if len(calls.times) == 3 else 0.0)
+
+    calls = Recorded(f)
+    solution = Solver(first_step=0.1)(calls, (draw(3), draw(2)), [0.0, 1.0], weights=[1.0, 0.0])
+    assert solution.stats.forward.rejected == 1
+    assert all(torch.isfinite(y).all() for y in solution.final)
+
+
+def test_lasting_nan_in_an_entry_of_weight_zero_raises(draw):
+    with pytest.raises(SolverError, match="f returned NaN or inf"):
+        Solver()(lambda t, s: (-s[0], s[1] * nan), (Y, Y), [0.0, 1.0], weights=[1.0, 0.0])

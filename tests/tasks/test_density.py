@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from node_runner.data.toy import Toy
+from node_runner.fields import MLP
+from node_runner.flow import CNF, Exact, Gaussian
+from node_runner.flow.regularizers import Jacobian, Kinetic
+from node_runner.ode import Adjoint, Solver
+from node_runner.tasks.density import Density
+
+CPU = torch.device("cpu")
+
+
+def density(solver=None, divergence=None, regularizers=None, **options):
+    torch.manual_seed(0)
+    solver = solver or Solver("dopri5", 1e-6, 1e-6)
+    flow = CNF(MLP(2, (16, 16)), solver, divergence or Exact(), regularizers, end_time=0.5)
+    return Density(flow, Solver("dopri5", 1e-6, 1e-6), **options)
+
+
+def test_the_toy_flow_has_the_parameters_of_the_paper():
+    flow = CNF(MLP(2), Solver(), Exact(), end_time=0.5)
+    assert sum(p.numel() for p in Density(flow, Solver()).parameters()) == 9_224
+
+
+def test_the_loss_is_the_nll_plus_the_weighted_costs():
+    task = density(regularizers={"kinetic": Kinetic(0.5), "jacobian": Jacobian(0.25)})
+    step = task.step(Toy(0, CPU, batch_size=32).train_batch(0))
+    metrics = step.metrics
+    expected = metrics["nll"] + 0.5 * metrics["cost/kinetic"] + 0.25 * metrics["cost/jacobian"]
+    assert torch.allclose(step.loss, expected)
+    assert metrics["cost/kinetic"] > 0
+    assert metrics["cost/jacobian"] > 0
+
+
+def test_backward_nfe_is_known_after_backward():
+    task = density(solver=Solver("dopri5", 1e-5, 1e-5, gradient=Adjoint()))
+    step = task.step(Toy(0, CPU, batch_size=8).train_batch(0))
+    assert step.costs()["nfe/backward"] == 0
+    step.loss.backward()
+    assert step.costs()["nfe/backward"] > 0
+    assert all(p.grad is not None for p in task.parameters())
+
+
+def test_evaluation_is_exact_whatever_trains():
+    """A noisy estimator and regularizers do not touch the test likelihood."""
+    batch = Toy(0, CPU, batch_size=16).train_batch(0)
+    plain = density()
+    noisy = density(divergence=Gaussian(), regularizers={"kinetic": Kinetic(10.0)})
+    with torch.no_grad():
+        values = [task.evaluate(batch).values["nll"] for task in (plain, noisy)]
+        assert torch.equal(*values)
+        assert values[0].shape == (16,)
+        assert torch.allclose(values[0].mean(), plain.step(batch).loss, atol=1e-5)
+
+
+def test_training_brings_the_nll_down():
+    task, data = density(), Toy(0, CPU, "moons", batch_size=64, test_size=500)
+    optimizer = torch.optim.Adam(task.parameters(), 1e-2)
+    test = next(iter(data.batches("test")))
+
+    def nll():
+        with torch.no_grad():
+            return task.evaluate(test).values["nll"].mean().item()
+
+    before = nll()
+    for step in range(30):
+        optimizer.zero_grad()
+        task.step(data.train_batch(step)).loss.backward()
+        optimizer.step()
+    assert nll() < before - 0.3
+
+
+def test_the_picture_has_all_its_panels_and_the_density_sums_to_one():
+    task = density(extent=6.0, grid=60)
+    with torch.no_grad():
+        exhibit = task.show(Toy(0, CPU, test_size=200))
+    titles = [axis.get_title() for axis in exhibit.figures["density"].axes]
+    assert titles[:3] == ["data", "learned density", "model samples"]
+    assert titles[3] == "t = 0.5"
+    assert titles[-1] == "t = 0"
+    assert exhibit.scalars["density/integral"] == pytest.approx(1, abs=2e-3)
+
+
+def test_a_square_without_size_is_refused():
+    with pytest.raises(ValueError, match=r"task\.extent is 0"):
+        density(extent=0)

@@ -1,0 +1,134 @@
+"""Every file of conf/ composes, and every thing that multiplies has its yaml."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from node_runner import config
+from node_runner.data.toy import SETS
+from node_runner.ode import methods
+
+config.register()
+GROUPS = sorted(p.name for p in config.FOLDER.iterdir() if p.is_dir())
+CHOICES = [
+    (group, file.stem)
+    for group in GROUPS
+    for file in sorted((config.FOLDER / group).glob("*.yaml"))
+]
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
+        return compose("config", list(overrides))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_fits_its_constructors(group, choice):
+    task = "odenet_mnist" if choice in ("mnist", "odenet") else "ffjord_toy"
+    overrides = [f"{group}={choice}"] if group == "task" else [f"task={task}", f"{group}={choice}"]
+    config.check(composed(*overrides))
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_has_a_solver_and_an_eval_solver(name):
+    chosen = composed(f"solver={name}", f"eval_solver={name}", "eval_tol=1e-7")
+    config.check(chosen)
+    assert chosen.solver.method == chosen.eval_solver.method == name
+    assert chosen.solver.rtol == 1e-5
+    assert chosen.eval_solver.rtol == 1e-7
+
+
+def test_no_solver_without_a_method():
+    assert sorted(p.stem for p in (config.FOLDER / "solver").glob("*.yaml")) == methods.names()
+
+
+@pytest.mark.parametrize("name", list(SETS))
+def test_every_toy_set_is_a_valid_choice(name):
+    config.check(composed(f"data.name={name}"))
+
+
+def test_a_typed_tolerance_wins_over_the_tasks_and_sets_both():
+    chosen = composed("tol=1e-3", "atol_ratio=0.1")
+    assert chosen.solver.rtol == 1e-3
+    assert chosen.solver.atol == pytest.approx(1e-4)
+    assert composed("tol=1e-3", "solver.rtol=1e-6").solver.rtol == 1e-6
+    assert composed("task=odenet_mnist").solver.rtol == 1e-3
+
+
+def test_the_eval_solver_follows_the_training_solver_unless_told():
+    same = composed("solver=rk4", "solver.step_size=0.125").eval_solver
+    assert (same.method, same.step_size) == ("rk4", 0.125)
+    other = composed("solver=rk4", "eval_solver=dopri5", "eval_tol=1e-8").eval_solver
+    assert (other.method, other.rtol, other.atol) == ("dopri5", 1e-8, 1e-8)
+    assert "step_size" not in other
+
+
+def test_an_experiment_may_choose_the_solver_and_wins_over_the_task(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "cell.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n  - override /task: ffjord_toy\n  - override /solver: rk38\n  - _self_\n"
+        "cell: some.cell\ntol: 1e-9\n"
+    )
+    chosen = composed(f"hydra.searchpath=[file://{tmp_path}]", "experiment=cell")
+    config.check(chosen)
+    assert (chosen.solver.method, chosen.cell, chosen.tol) == ("rk38", "some.cell", 1e-9)
+
+
+def test_regularizers_are_chosen_one_by_one_or_together():
+    assert set(composed("regularizer=[kinetic,jacobian]").regularizer) == {"kinetic", "jacobian"}
+    assert composed("regularizer=rnode") == composed("regularizer=[kinetic,jacobian]")
+    assert composed().regularizer == {}
+
+
+BAD = [
+    ("solver=dopri", "did you mean dopri8? (choose from adaptive_heun, bosh3, dopri5"),
+    ("solvr=dopri5", "did you mean solver?"),
+    ("task=ffjord_to", "did you mean ffjord_toy?"),
+    ("solver.rtoll=3", "unknown solver.rtoll; did you mean solver.rtol?"),
+    ("+solver.rtoll=3", "unknown solver.rtoll; did you mean solver.rtol?"),
+    ("++solver.rtoll=3", "unknown solver.rtoll; did you mean solver.rtol?"),
+    ("rtol=1e-3", "did you mean tol?"),
+    ("+foo=1", "unknown foo; choose from"),
+    ("tol=abc", "tol is 'abc', must be a number"),
+    ("tol=-1", "tol is -1, must be positive"),
+    ("tol=0", "tol is 0, must be positive"),
+    ("seed=1.5", "seed is 1.5, must be an integer"),
+    ("data.batch_size=many", "data.batch_size is 'many', must be an integer"),
+    ("data.name=8gausians", "did you mean 8gaussians?"),
+    ("model.field.activation=tan", "did you mean tanh?"),
+    ("model.field.hidden=64", "must be a list, each an integer"),
+    ("model.field.hidden=[64,x]", "must be a list, each an integer"),
+    ("regularizer=[kinetic,jacobi]", "did you mean jacobian?"),
+    ("gradient=adjoin", "did you mean adjoint?"),
+    ("runtime.device=gpu", "must be one of auto, cpu, cuda"),
+    ("runtime.deterministic=1", "must be true or false"),
+    ("mode=trian", "did you mean train?"),
+    ("experiment=nothing", "unknown experiment=nothing"),
+    ("seed", "write key=value"),
+    ("solver.rtol=[1e-3", "cannot read the overrides"),
+    ("model._target_=node_runner.flow.CNFF", "model._target_"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), BAD, ids=[bad for bad, _ in BAD])
+def test_a_mistake_is_refused_in_one_line_with_what_to_type(override, message):
+    with pytest.raises(config.UserError) as caught:
+        config.check_command_line(config.parse([override]))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_is_checked_choice_by_choice():
+    with pytest.raises(config.UserError, match="did you mean dopri8"):
+        config.check_command_line(config.parse(["-m", "solver=rk4,dopri"]))
+    config.check_command_line(config.parse(["-m", "solver=rk4,dopri5", "tol=1e-3,1e-5"]))
+
+
+def test_good_command_lines_pass():
+    for line in (
+        ["task=ffjord_toy", "solver=tsit5", "regularizer=rnode", "divergence=gaussian"],
+        ["task=odenet_mnist", "gradient=replay", "paths.out=/tmp/x"],
+        ["solver=rk4", "solver.step_size=0.1", "+trainer.max_epochs=2"],
+        ["optimizer=sgd", "+optimizer.nesterov=true"],
+    ):
+        config.check_command_line(config.parse(line))
