@@ -11,7 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from .config import FOLDER, VERSION_BASE, UserError, check, check_command_line, parse, register
+from .config import FOLDER, VERSION_BASE, check_command_line, parse, register
+from .schema import UserError, check
 
 OK, BUG, MISTAKE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -3,7 +3,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from node_runner import config
+from node_runner import config, schema
 from node_runner.data.toy import SETS
 from node_runner.ode import methods
 
@@ -25,13 +25,13 @@ def composed(*overrides):
 def test_every_choice_composes_and_fits_its_constructors(group, choice):
     task = "odenet_mnist" if choice in ("mnist", "odenet") else "ffjord_toy"
     overrides = [f"{group}={choice}"] if group == "task" else [f"task={task}", f"{group}={choice}"]
-    config.check(composed(*overrides))
+    schema.check(composed(*overrides))
 
 
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_has_a_solver_and_an_eval_solver(name):
     chosen = composed(f"solver={name}", f"eval_solver={name}", "eval_tol=1e-7")
-    config.check(chosen)
+    schema.check(chosen)
     assert chosen.solver.method == chosen.eval_solver.method == name
     assert chosen.solver.rtol == 1e-5
     assert chosen.eval_solver.rtol == 1e-7
@@ -43,7 +43,7 @@ def test_no_solver_without_a_method():
 
 @pytest.mark.parametrize("name", list(SETS))
 def test_every_toy_set_is_a_valid_choice(name):
-    config.check(composed(f"data.name={name}"))
+    schema.check(composed(f"data.name={name}"))
 
 
 def test_a_typed_tolerance_wins_over_the_tasks_and_sets_both():
@@ -70,7 +70,7 @@ def test_an_experiment_may_choose_the_solver_and_wins_over_the_task(tmp_path):
         "cell: some.cell\ntol: 1e-9\n"
     )
     chosen = composed(f"hydra.searchpath=[file://{tmp_path}]", "experiment=cell")
-    config.check(chosen)
+    schema.check(chosen)
     assert (chosen.solver.method, chosen.cell, chosen.tol) == ("rk38", "some.cell", 1e-9)
 
 
@@ -112,14 +112,14 @@ BAD = [
 
 @pytest.mark.parametrize(("override", "message"), BAD, ids=[bad for bad, _ in BAD])
 def test_a_mistake_is_refused_in_one_line_with_what_to_type(override, message):
-    with pytest.raises(config.UserError) as caught:
+    with pytest.raises(schema.UserError) as caught:
         config.check_command_line(config.parse([override]))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_sweep_is_checked_choice_by_choice():
-    with pytest.raises(config.UserError, match="did you mean dopri8"):
+    with pytest.raises(schema.UserError, match="did you mean dopri8"):
         config.check_command_line(config.parse(["-m", "solver=rk4,dopri"]))
     config.check_command_line(config.parse(["-m", "solver=rk4,dopri5", "tol=1e-3,1e-5"]))
 

@@ -5,7 +5,8 @@ rest.
 from .errors import SolverError
 from .functional import odeint, odeint_adjoint
 from .gradients import Adjoint, Direct, Replay
-from .solver import Solution, Solver
+from .solution import Solution
+from .solver import Solver
 from .state import Quadrature
 from .stats import Counts, Stats
 

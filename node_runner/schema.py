@@ -1,0 +1,201 @@
+"""What a configuration may hold: the signature of each constructor is its schema.
+
+Values are compared with annotations, keys with arguments. A complaint is one line that names the
+key, the value seen, what is possible, and the nearest name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class UserError(ValueError):
+    """A mistake in what was typed: told in one line, exit code 2."""
+
+
+class Root(TypedDict):
+    """The keys of the configuration outside its groups, and their types."""
+
+    mode: Literal["train"]
+    seed: int
+    tol: float
+    atol_ratio: float
+    eval_tol: float | None
+    cell: str | None
+    paths: dict
+
+
+# The groups that become objects. A node that others refer to stands before them, so that a
+# complaint names the key that was typed.
+NODES = (
+    "gradient",
+    "solver",
+    "eval_solver",
+    "divergence",
+    "regularizer",
+    "runtime",
+    "data",
+    "model",
+    "optimizer",
+    "trainer",
+    "task",
+)
+
+
+# What the cli hands to a constructor besides its node.
+PROVIDED = {"data": ("seed", "device")}
+
+
+def dotted(tree: object, prefix: str = "") -> Iterator[str]:
+    """Every key of a nested dictionary, inner nodes included."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield f"{prefix}{key}"
+            yield from dotted(value, f"{prefix}{key}.")
+
+
+def unknown(what: str, name: str, known: Collection[str], listed: bool = False) -> str:
+    """One line that suggests the nearest name, by its last part too, and lists them all if there is
+    none near or if ``listed``.
+    """
+    near = get_close_matches(name, known, n=1)
+    if not near:
+        by_leaf = {key.rpartition(".")[2]: key for key in reversed(list(known))}
+        near = [by_leaf[leaf] for leaf in get_close_matches(name.rpartition(".")[2], by_leaf, n=1)]
+    few = sorted({key for key in known if "." not in key})
+    all_of_them = f"choose from {', '.join(few)}" if few else "there are none yet"
+    if near:
+        return f"unknown {what}; did you mean {near[0]}?{f' ({all_of_them})' if listed else ''}"
+    return f"unknown {what}; {all_of_them}"
+
+
+def check(config: DictConfig) -> None:
+    """Check every value against the signature it is for.
+
+    Raises:
+        UserError: for an unknown key, a missing value, or a value of another type.
+    """
+    hints = get_type_hints(Root)
+    for key in config:
+        if key not in hints and key not in NODES:
+            known = [*hints, *NODES, *dotted(OmegaConf.to_container(config))]
+            raise UserError(unknown(key, key, [name for name in known if name != key]))
+    for key, hint in hints.items():
+        check_value(key, config[key], hint)
+    for key in ("tol", "atol_ratio", "eval_tol"):
+        if config[key] is not None and not config[key] > 0:
+            raise UserError(f"{key} is {config[key]!r}, must be positive")
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(first_line(error)) from error
+    for key in NODES:
+        check_node(key, plain.get(key))
+
+
+def check_node(path: str, node: object) -> None:
+    """A node with ``_target_`` has the keys and the types of that constructor's signature."""
+    if not isinstance(node, Mapping):
+        return
+    target = node.get("_target_")
+    if target is not None:
+        check_signature(path, node, target)
+    for key, value in node.items():
+        check_node(f"{path}.{key}", value)
+
+
+def check_signature(path: str, node: Mapping[str, Any], target: str) -> None:
+    try:
+        constructor = get_object(target)
+        parameters = inspect.signature(constructor).parameters
+    except (ImportError, ValueError, TypeError) as error:
+        raise UserError(f"{path}._target_ is {target!r}: {first_line(error)}") from error
+    hints = hints_of(constructor)
+    given = {key for key in node if not (key.startswith("_") and key.endswith("_"))}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key in sorted(given):
+        if key not in parameters and not takes_any:
+            raise UserError(
+                unknown(f"{path}.{key}", f"{path}.{key}", [f"{path}.{p}" for p in parameters])
+            )
+        check_value(f"{path}.{key}", node[key], hints.get(key, Any))
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
+        if required and name not in given and name not in PROVIDED.get(path, ()):
+            if not node.get("_partial_"):
+                raise UserError(f"{path}.{name} is missing; {target} needs it")
+
+
+def hints_of(constructor: Any) -> dict[str, Any]:
+    """Annotations of the arguments, where they can be read."""
+    function = constructor.__init__ if inspect.isclass(constructor) else constructor
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def check_value(path: str, value: object, hint: Any) -> None:
+    if not conforms(value, hint):
+        raise UserError(f"{path} is {value!r}, must be {describe(hint)}{nearest(value, hint)}")
+
+
+def conforms(value: object, hint: Any) -> bool:
+    """Whether a value of a configuration fits an annotation; one that no YAML can hold fits all."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(conforms(value, option) for option in args)
+    if origin is Literal:
+        return value in args
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if origin in (list, tuple, Sequence) or getattr(origin, "__name__", "") == "Sequence":
+        return isinstance(value, (list, tuple)) and all(
+            conforms(item, args[0] if args else Any) for item in value
+        )
+    if hint is dict or origin in (dict, Mapping):
+        return isinstance(value, Mapping)
+    return not isinstance(value, (int, float, bool, str)) if inspect.isclass(hint) else True
+
+
+def describe(hint: Any) -> str:
+    """An annotation in words."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(option) for option in args)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    names = {float: "a number", int: "an integer", bool: "true or false", str: "a word"}
+    if hint is type(None):
+        return "null"
+    if args:
+        return f"a list, each {describe(args[0])}" if origin is not dict else "a group of keys"
+    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
+
+
+def nearest(value: object, hint: Any) -> str:
+    """A suggestion for a misspelt choice."""
+    options = [str(option) for option in get_args(hint)] if get_origin(hint) is Literal else []
+    near = get_close_matches(str(value), options, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
