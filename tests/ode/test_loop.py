@@ -18,9 +18,11 @@ from ode_problems import (
     logistic,
     logistic_exact,
     make_solver,
+    slope,
 )
 
 from node_runner.ode import Solver, methods
+from node_runner.ode.loop import order_of_control
 
 Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
 SPANS = [(0.1, 0.9), (0.9, 0.1), (-0.3, 1.7), (1 / 3, -2 / 3)]
@@ -98,6 +100,20 @@ def test_nfe_follows_from_the_attempts(name, first_step):
     given = first_step is not None
     assert counts.nfe == evaluations(name, counts.accepted, counts.rejected) - given
     assert counts.rejected > 0 or not given
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_estimated_first_step_scales_with_the_tolerance(name):
+    """As tol^(1/k), k the exponent of dt in the error estimate: rates over their tolerance, which
+    the estimate is made of, go as 1 / tol.
+    """
+    tols = (1e-3, 1e-5, 1e-7)
+    firsts = []
+    for tol in tols:
+        (t0, t1), *_ = accepted_steps(make_solver(name, tol), lambda t, y: -5 * y, Y0, [0.0, 1.0])
+        firsts.append(t1 - t0)
+    k = order_of_control(methods.get(name))
+    assert slope(tols, firsts) == pytest.approx(1 / k, rel=0.01)
 
 
 def test_nfe_of_dopri5_is_two_and_six_an_attempt():
