@@ -147,7 +147,7 @@ def plot(found: dict[str, list[tuple[int, int]]], path: Path) -> None:
     axes.invert_xaxis()
     axes.set(xlabel="rtol = atol", ylabel="KiB held for backward")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     figure.savefig(path, dpi=150)
 
 
