@@ -139,7 +139,7 @@ def steps(runs: dict[str, Solve], y0: Tensor, tol: float) -> list[str]:
 
 
 def plot(found: dict[str, list[tuple[int, int]]], path: Path) -> None:
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(8.5, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for name, sizes in found.items():
