@@ -45,23 +45,26 @@ def complain(error: BaseException) -> int:
 
 
 def job(config: DictConfig) -> int:
-    """One run, from its configuration to result.json. Returns the exit code."""
+    """One run, from its configuration to result.json. Returns the exit code.
+
+    Raises:
+        SystemExit: on Ctrl-C, which ends a whole sweep.
+    """
     try:
         check(config)
         from .run import Run  # torch takes seconds to import; --help and a typo should not wait
 
         folder = Path(HydraConfig.get().runtime.output_dir)
-        built = Run.build(config, folder, name=HydraConfig.get().runtime.choices.task)
+        run = Run.build(config, folder, name=HydraConfig.get().runtime.choices.task)
+        return CODES[run.execute()]
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     except (UserError, OSError) as error:
         return complain(error)
     except InstantiationException as error:  # Hydra's wrapper around what a constructor raised
         if isinstance(error.__cause__, (ValueError, OSError)):
             return complain(error.__cause__)
         raise
-    try:
-        return CODES[built.execute()]
-    except KeyboardInterrupt:
-        return INTERRUPTED
 
 
-CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}
+CODES = {"done": OK, "diverged": DIVERGED}

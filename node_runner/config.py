@@ -17,7 +17,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, Transformer
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -96,7 +96,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
 
 
 def check_command_line(line: CommandLine) -> None:
-    """Compose what was typed, the first job of a sweep, and check all of it.
+    """Compose what was typed, and check all of it: of a sweep, every value.
 
     Raises:
         UserError: naming the option, what was seen, what is possible, and the nearest name.
@@ -108,11 +108,19 @@ def check_command_line(line: CommandLine) -> None:
         groups = [o for o in line.overrides if is_group(o)]
         for override in groups:
             check_choice(override, search)
-        base = compose_or_explain([*search, *map(first_value, groups)])
+        base = compose_or_explain([*search, *next(jobs_to_check(groups))])
         for override in line.overrides:
             if override not in groups:
                 check_key(override, base)
-        check(compose_or_explain([*search, *map(first_value, line.overrides)]))
+            if override.is_sweep_override() and not line.multirun:
+                raise UserError(
+                    f"{override.input_line} is a sweep: node-run -m ... runs each value"
+                )
+        for overrides in jobs_to_check(line.overrides):
+            config = compose_or_explain([*search, *overrides])
+            check(config)
+            if not line.multirun:
+                check_tolerances(line.overrides, config)
 
 
 def compose_or_explain(overrides: list[str]) -> DictConfig:
@@ -155,13 +163,42 @@ def choices(override: Override) -> Iterator[object]:
         yield override.value()
 
 
-def first_value(override: Override) -> str:
-    """The override with the first value of its sweep."""
+def values(override: Override) -> list[str]:
+    """The override with each value of its sweep. A glob, which Hydra expands, gives none."""
     if not override.is_sweep_override():
-        return override.input_line
-    first = next(iter(override.sweep_iterator()), None)
-    key = override.input_line.partition("=")[0]
-    return f"{key}={first}" if first is not None else override.input_line
+        return [override.input_line]
+    if isinstance(override.value(), Glob):
+        return []
+    return [
+        f"{override.get_key_element()}={value}"
+        for value in override.sweep_iterator(transformer=Transformer.encode)
+    ]
+
+
+def jobs_to_check(overrides: Sequence[Override]) -> Iterator[list[str]]:
+    """Command lines that hold each value of each sweep once: as many as values, not as jobs."""
+    swept = [found for found in map(values, overrides) if found]
+    yield [found[0] for found in swept]
+    for i, found in enumerate(swept):
+        for value in found[1:]:
+            yield [value if i == j else other[0] for j, other in enumerate(swept)]
+
+
+def check_tolerances(overrides: Sequence[Override], config: DictConfig) -> None:
+    """A tolerance typed for a solver whose steps are fixed would do nothing."""
+    from .ode import methods  # needs torch
+
+    for override in overrides:
+        key = override.key_or_group
+        solver = "eval_solver" if key == "eval_tol" else key.partition(".")[0]
+        tolerances = (f"{solver}.rtol", f"{solver}.atol", "eval_tol")
+        if key in tolerances and solver in ("solver", "eval_solver"):
+            method = config[solver].method
+            if not methods.get(method).adaptive:
+                raise UserError(
+                    f"{key} does nothing: {method} takes fixed steps; set {solver}.step_size, or "
+                    f"choose an adaptive {solver}"
+                )
 
 
 def check_key(override: Override, base: DictConfig) -> None:

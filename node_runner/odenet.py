@@ -10,10 +10,10 @@ from .ode import Solver, Stats
 
 
 class Classified(NamedTuple):
-    """Logits (B, classes), and the cost of the solve behind them (None for a plain network)."""
+    """Logits (B, classes), and the cost of the solve behind them."""
 
     logits: Tensor
-    stats: Stats | None
+    stats: Stats
 
 
 class ODENet(nn.Module):

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
@@ -25,7 +26,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from .training import Data, Logger, Task, Trainer
+from .ode import SolverError
+from .schema import UserError
+from .training import Data, Diverged, Logger, Task, Trainer
 from .training.runtime import environment
 from .training.trainer import Progress, Summary
 
@@ -56,21 +59,21 @@ class Run:
         """Construct all objects.
 
         Raises:
-            ValueError: for values that a constructor refuses.
+            InstantiationException, UserError: for values that a constructor refuses.
             FileNotFoundError: for data that is not there.
         """
-        device = construct(config.runtime).apply(config.seed)
+        trainer, runtime = construct(config.trainer), construct(config.runtime)
+        device = told(runtime.apply, config.seed)
         data = construct(config.data, seed=config.seed, device=device)
         task = construct(config.task).to(device)
-        optimizer = construct(config.optimizer)(task.parameters())
-        trainer = construct(config.trainer)
+        optimizer = told(construct(config.optimizer), task.parameters())
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
         write_json(folder / "env.json", environment(device))
         return Run(name, folder, config, device, data, task, optimizer, trainer, Logger(folder))
 
     def execute(self) -> str:
-        """Train, evaluate, show; returns the state, which result.json holds too, whatever happens.
+        """Train, evaluate, show; returns the state, "done" or "diverged", which result.json holds.
 
         Raises:
             KeyboardInterrupt: after all has been written.
@@ -88,7 +91,7 @@ class Run:
             self.trainer.fit(self.task, self.data, self.optimizer, self.logger, self.progress)
             self.finish()
             state = "done"
-        except ArithmeticError as error:  # a solve that failed, or a loss that is not finite
+        except (SolverError, Diverged) as error:
             state, message = "diverged", str(error)
             log.error("diverged at step %d: %s", self.progress.step, error)
         except KeyboardInterrupt:
@@ -193,6 +196,16 @@ def tensorboard() -> str:
     """The command that opens TensorBoard from here, whether or not its folder is on the PATH."""
     beside = Path(sys.executable).with_name("tensorboard")
     return str(shown(beside)) if which("tensorboard") is None and beside.exists() else "tensorboard"
+
+
+def told(function: Callable, *arguments: object) -> Any:
+    """The result of ``function``; what it refuses is a mistake of the user's, as in a
+    constructor.
+    """
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def shown(folder: Path) -> Path:

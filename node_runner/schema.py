@@ -88,15 +88,17 @@ def check(config: DictConfig) -> None:
         if key not in hints and key not in NODES:
             known = [*hints, *NODES, *dotted(OmegaConf.to_container(config))]
             raise UserError(unknown(key, key, [name for name in known if name != key]))
-    for key, hint in hints.items():
-        check_value(key, config[key], hint)
-    for key in ("tol", "atol_ratio", "eval_tol"):
-        if config[key] is not None and not config[key] > 0:
-            raise UserError(f"{key} is {config[key]!r}, must be positive")
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(first_line(error)) from error
+    for key, hint in hints.items():
+        if key not in plain:
+            raise UserError(f"{key} is missing; it cannot be taken away")
+        check_value(key, plain[key], hint)
+    for key in ("tol", "atol_ratio", "eval_tol"):
+        if plain[key] is not None and not plain[key] > 0:
+            raise UserError(f"{key} is {plain[key]!r}, must be positive")
     for key in NODES:
         check_node(key, plain.get(key))
 
@@ -172,7 +174,9 @@ def conforms(value: object, hint: Any) -> bool:
         )
     if hint is dict or origin in (dict, Mapping):
         return isinstance(value, Mapping)
-    return not isinstance(value, (int, float, bool, str)) if inspect.isclass(hint) else True
+    if inspect.isclass(hint):  # an object, which a node with a _target_ stands for
+        return value is not None and not isinstance(value, (int, float, bool, str))
+    return True
 
 
 def describe(hint: Any) -> str:

@@ -105,6 +105,11 @@ BAD = [
     ("mode=trian", "did you mean train?"),
     ("experiment=nothing", "unknown experiment=nothing"),
     ("seed", "write key=value"),
+    ("~seed", "seed is missing"),
+    ("tol=${x}", "Interpolation key 'x' not found"),
+    ("optimizer.lr=fast", "optimizer.lr is 'fast', must be"),
+    ("task.eval_solver=null", "task.eval_solver is None, must be"),
+    ("tol=1e-3,1e-5", "tol=1e-3,1e-5 is a sweep: node-run -m"),
     ("solver.rtol=[1e-3", "cannot read the overrides"),
     ("model._target_=node_runner.flow.CNFF", "model._target_"),
 ]
@@ -122,6 +127,31 @@ def test_a_sweep_is_checked_choice_by_choice():
     with pytest.raises(schema.UserError, match="did you mean dopri8"):
         config.check_command_line(config.parse(["-m", "solver=rk4,dopri"]))
     config.check_command_line(config.parse(["-m", "solver=rk4,dopri5", "tol=1e-3,1e-5"]))
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("tol=1e-3,abc", "tol is 'abc'"),
+        ("data.name=moons,pinwhel", "did you mean pinwheel"),
+        ("seed=0,1,x", "seed is 'x'"),
+    ],
+)
+def test_every_value_of_a_sweep_is_checked_before_the_first_job(sweep, message):
+    with pytest.raises(schema.UserError, match=message):
+        config.check_command_line(config.parse(["-m", "solver=rk4,dopri5", sweep]))
+
+
+def test_null_and_ranges_may_be_swept():
+    config.check_command_line(config.parse(["-m", "eval_tol=null,1e-5", "seed=range(3)"]))
+    config.check_command_line(config.parse(["-m", "task=glob(ffjord*)", "cell='a b',c"]))
+
+
+@pytest.mark.parametrize("key", ["solver.rtol", "solver.atol", "eval_tol", "eval_solver.rtol"])
+def test_a_tolerance_for_fixed_steps_is_refused(key):
+    with pytest.raises(schema.UserError, match=f"{key} does nothing: euler takes fixed steps"):
+        config.check_command_line(config.parse(["solver=euler", f"{key}=1e-9"]))
+    config.check_command_line(config.parse(["solver=euler", "eval_solver=dopri5", "eval_tol=1e-9"]))
 
 
 def test_good_command_lines_pass():

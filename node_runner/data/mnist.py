@@ -26,7 +26,8 @@ class MNIST:
     """60,000 training and 10,000 test images of 28 x 28 pixels in [0, 1], with labels 0 to 9.
 
     Args:
-        root: folder that holds ``MNIST/raw``; downloaded there if absent, md5 sums verified.
+        root: folder that holds ``MNIST/raw``; downloaded there if absent. The archives' md5 sums
+            are verified when they are unpacked.
         batch_size: of training; the last, smaller batch of an epoch is dropped.
         evaluation_size: batch size of evaluation.
         crop_padding: training images are cropped at random, one offset each, from a frame of this
@@ -110,7 +111,7 @@ def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
 
 
 def load(root: Path, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 28, 28) as bytes and labels (N,), read and verified by torchvision.
+    """Images (N, 28, 28) as bytes and labels (N,), read by torchvision.
 
     Raises:
         FileNotFoundError: naming the files and where to put them, if they are absent and cannot be

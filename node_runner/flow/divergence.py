@@ -47,6 +47,9 @@ class Rademacher:
 
     count: int = 1
 
+    def __post_init__(self) -> None:
+        check_count(self.count)
+
     def probes(self, x: Tensor) -> Tensor:
         signs = torch.randint(0, 2, (self.count, *x.shape), device=x.device)
         return (2 * signs - 1).to(x.dtype) / sqrt(self.count)
@@ -58,8 +61,16 @@ class Gaussian:
 
     count: int = 1
 
+    def __post_init__(self) -> None:
+        check_count(self.count)
+
     def probes(self, x: Tensor) -> Tensor:
         return torch.randn(self.count, *x.shape, dtype=x.dtype, device=x.device) / sqrt(self.count)
+
+
+def check_count(count: int) -> None:
+    if count < 1:
+        raise ValueError(f"divergence.count is {count}, must be at least 1")
 
 
 class Pushforward(NamedTuple):

@@ -112,6 +112,7 @@ def build(
     refuse_others("options", options, OPTIONS)
     if not methods.get(method).adaptive:
         options.setdefault("step_size", inf)
+        options.setdefault("max_num_steps", 2**31 - 1)  # the grid is the caller's own
     if "max_num_steps" in options:
         options["max_steps"] = options.pop("max_num_steps")
     return Solver(method, rtol, atol, gradient=gradient, **options)

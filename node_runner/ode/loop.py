@@ -80,7 +80,8 @@ class Path:
     ) -> None:
         self.f, self.tableau, self.name, self.layout = f, tableau, name, layout
         self.t, self.y, self.control, self.norm, self.counts = t, y, control, norm, counts
-        self.max_steps, self.attempts, self.last_dt = max_steps, 0, nan
+        self.max_steps, self.attempts = max_steps, 0
+        self.last_dt, self.last_ratio, self.last_error = nan, nan, None
         self.stages: Stages = Tape(tableau, layout) if graph else Buffer(tableau, layout)
         self.started = False  # stage 0 holds f(t, y)
         self.completed = False  # the last rate holds f at the end of the step just taken
@@ -96,9 +97,10 @@ class Path:
             self.start()
             self.control = PIControl(self.first_step(end), order_of_control(self.tableau))
         self.control.begin(self.t)
+        self.attempts = max(0, self.attempts - 1)  # a step that only lands on an output is free
         while self.t != end:
             if self.attempts >= self.max_steps:
-                self.fail(nan, f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
+                self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
             self.attempts += 1
             self.start()
             t1 = self.control.propose(self.t, end)
@@ -106,7 +108,7 @@ class Path:
             y1 = take_step(
                 self.f, self.tableau, self.stages, self.t, t1, self.y, self.tableau.stages
             )
-            if self.tableau.adaptive and not self.accepts(t1, y1):
+            if self.tableau.adaptive and not self.accepts(t1, y1, end):
                 continue
             self.counts.accepted += 1
             self.completed = self.tableau.fsal
@@ -136,16 +138,18 @@ class Path:
         self.y, self.started, self.completed = y, False, False
 
     @torch.no_grad()
-    def accepts(self, t1: float, y1: Tensor) -> bool:
+    def accepts(self, t1: float, y1: Tensor, end: float) -> bool:
         """Judge the step just tried by its error ratio."""
         size = abs(t1 - self.t)
         error = self.stages.error().div_(self.norm.allowed(self.y, y1))
+        error.add_(y1, alpha=0)  # infinity allows any error: 0 times it makes the ratio NaN
         ratio = size * self.norm.ratios(error, extra=True)[0]
+        self.last_ratio, self.last_error = ratio, error
         if self.control.judge(size, ratio):
             return True
         self.counts.rejected += 1
-        if self.control.dt <= 16 * ulp(max(abs(self.t), abs(t1))):
-            self.fail(ratio, "the step size underflows", error)
+        if self.control.dt <= 16 * ulp(max(abs(self.t), abs(end))):
+            self.fail("the step size underflows")
         return False
 
     @torch.no_grad()
@@ -161,7 +165,8 @@ class Path:
         allowed = self.norm.allowed(self.y, self.y)
         d0, d1 = self.norm.ratios(self.y / allowed, rate / allowed)
         if not isfinite(d0 + d1):
-            self.fail(nan, "the first rate is not finite")
+            self.last_error = rate / allowed
+            self.fail("the first rate is not finite")
         h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, left)
         dt = copysign(h0, end - self.t)
         probe = self.layout.flatten(self.f(None, self.t + dt, torch.add(self.y, rate, alpha=dt)))
@@ -171,25 +176,25 @@ class Path:
         h1 = max(1e-6, 1e-3 * h0) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / order)
         return min(100 * h0, h1 if isfinite(h1) else inf, left)
 
-    def fail(self, ratio: float, cause: str, error: Tensor | None = None) -> None:
+    def fail(self, cause: str) -> None:
         """Raise a SolverError that tells where, why, and what to try."""
-        culprit, advice = self.diagnose()
-        component = "no single component"
-        if error is not None:
-            size = error.detach().abs()
+        culprit, advice = self.diagnose(cause)
+        component = "no component: none has been measured"
+        if self.last_error is not None:
+            size = self.last_error.detach().abs()
             component = self.layout.locate(int(torch.where(size.isnan(), inf, size).argmax()))
         raise SolverError(
             method=self.name,
             t=self.t,
             dt=self.last_dt,
-            error_ratio=ratio,
+            error_ratio=self.last_ratio,
             component=component,
             steps=(self.counts.accepted, self.counts.rejected),
             cause=f"{cause}; {culprit}" if culprit else cause,
             advice=advice,
         )
 
-    def diagnose(self) -> tuple[str, tuple[str, str]]:
+    def diagnose(self, cause: str) -> tuple[str, tuple[str, str]]:
         """Whether NaN or inf is about and who made it, and two remedies."""
         if not bool(torch.isfinite(self.y).all()):
             return "the state itself has NaN or inf", (
@@ -202,10 +207,12 @@ class Path:
                     "a bounded or smoother activation in f (tanh, softplus)",
                     "a smaller learning rate or weight decay",
                 )
-        return "", (
-            "a larger rtol and atol",
-            "weight decay or a smoother f, since the dynamics have become stiff",
-        )
+        if not self.tableau.adaptive:
+            return "", ("another step_size", "a larger max_steps if so many steps are meant")
+        easier = "a larger rtol and atol"
+        if cause.startswith("the cap"):
+            return "", (easier, "a larger max_steps, if the dynamics are as fast as that")
+        return "", (easier, "weight decay or a smoother f, since the dynamics have become stiff")
 
 
 def order_of_control(tableau: Tableau) -> int:

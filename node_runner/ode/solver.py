@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf, nan
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
 from .step import Rates
-from .tolerance import Norm
+from .tolerance import Norm, Tolerances
 
 
 class Solver:
@@ -52,19 +52,21 @@ class Solver:
         max_steps: int = 10_000,
     ) -> None:
         self.method, self.tableau = method, methods.get(method)
-        self.rtol, self.atol, self.step_size, self.first_step = rtol, atol, step_size, first_step
+        self.rtol, self.atol = plain(rtol), plain(atol)
+        self.step_size, self.first_step = step_size, first_step
         self.gradient = Direct() if gradient is None else gradient
         self.max_steps = max_steps
         self.check()
 
     def check(self) -> None:
         """Refuse what cannot work, by name."""
-        for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if not all(v >= 0 for v in as_list(value)):
-                raise ValueError(f"solver.{name} is {value!r}, must not be negative")
-        if not any(as_list(self.rtol) + as_list(self.atol)):
-            raise ValueError("solver.rtol and solver.atol are both 0: one must be positive")
+        if not all(v >= 0 for v in as_list(self.rtol)):
+            raise ValueError(f"solver.rtol is {self.rtol!r}, must not be negative")
+        if not all(v > 0 for v in as_list(self.atol)):
+            raise ValueError(
+                f"solver.atol is {self.atol!r}, must be positive: at a zero of the state, where a "
+                "log-determinant starts, it is all that is allowed"
+            )
         if self.tableau.adaptive and self.step_size is not None:
             raise ValueError(
                 f"solver.step_size is {self.step_size!r}, but {self.method} chooses its own steps: "
@@ -200,8 +202,9 @@ class Solver:
         for end in self.stops(ts):
             for step in path.advance(end):
                 if not bool(torch.isfinite(step.y1).all()):
-                    path.fail(nan, "the state is not finite after this step")
-        path.fail(nan, "the state was not finite at the end, but is when f is called again")
+                    path.last_error = step.y1 - step.y0
+                    path.fail("the state is not finite after this step")
+        path.fail("the state was not finite at the end, but is when f is called again")
 
     def stops(self, ts: list[float]) -> list[float]:
         """Where a step has to end: at ts[-1], or at each output where there is no interpolant."""
@@ -221,5 +224,10 @@ class Solver:
         )
 
 
+def plain(tolerance: Tolerances) -> Tolerances:
+    """A number of any library as a float; one for each entry as it is."""
+    return tolerance if isinstance(tolerance, Sequence) else float(tolerance)
+
+
 def as_list(value: float | Sequence[float]) -> list[float]:
-    return [value] if isinstance(value, (int, float)) else list(value)
+    return list(value) if isinstance(value, Sequence) else [float(value)]

@@ -31,3 +31,7 @@ class Stats:
 
     forward: Counts = field(default_factory=Counts)
     backward: Counts = field(default_factory=Counts)
+
+    def nfe(self) -> dict[str, int]:
+        """Evaluations by the tags of a training log."""
+        return {"nfe/forward": self.forward.nfe, "nfe/backward": self.backward.nfe}

@@ -43,10 +43,7 @@ class Classification(nn.Module):
         return Step(
             loss=loss,
             metrics={"accuracy": accuracy},
-            costs=lambda: {
-                "nfe/forward": stats.forward.nfe,
-                "nfe/backward": stats.backward.nfe,
-            },
+            costs=stats.nfe,
         )
 
     def classify(self, images: Tensor) -> Classified:

@@ -40,14 +40,10 @@ class Density(nn.Module):
         nll = -log_prob.mean()
         costs = {name: cost.mean() for name, cost in transport.costs.items()}
         penalties = [self.flow.regularizers[name].weight * cost for name, cost in costs.items()]
-        stats = transport.stats
         return Step(
             loss=nll + sum(penalties),
             metrics={"nll": nll, **{f"cost/{name}": cost for name, cost in costs.items()}},
-            costs=lambda: {
-                "nfe/forward": stats.forward.nfe,
-                "nfe/backward": stats.backward.nfe,
-            },
+            costs=transport.stats.nfe,
         )
 
     def evaluated_flow(self) -> CNF:

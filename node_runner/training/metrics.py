@@ -28,6 +28,11 @@ class Means:
         for name, value in numbers.items():
             self.numbers[name] = self.numbers.get(name, 0.0) + value
 
+    def finite(self) -> bool:
+        """Whether all tensors since the last read are; one read of the device."""
+        sums = list(self.tensors.values())
+        return not sums or bool(torch.stack(sums).isfinite().all())
+
     def read(self) -> dict[str, float]:
         """The means since the last read."""
         sums = dict(self.numbers)

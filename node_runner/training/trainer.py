@@ -98,6 +98,8 @@ class Trainer:
             if done.step % validate_every == 0 and done.step < total:
                 self.validate(task, data, logger, done.step)
             if done.step % checkpoint_every == 0 or done.step == total:
+                if not means.finite():  # the last good checkpoint stays
+                    raise Diverged(f"the loss is not finite at step {done.step}")
                 self.checkpoint(logger.folder, task, optimizer, done)
                 logger.flush()
             began += time.monotonic() - aside  # a step's time is that of training alone

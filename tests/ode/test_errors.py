@@ -8,7 +8,7 @@ import pytest
 import torch
 from ode_problems import ADAPTIVE, FIXED, NAMES, make_solver
 
-from node_runner.ode import Adjoint, Replay, Solver, SolverError
+from node_runner.ode import Adjoint, Replay, Solver, SolverError, odeint
 
 Y0 = torch.tensor([0.5, 1.0], dtype=torch.float64)  # y' = y^2 blows up at 1 / y0: the second first
 
@@ -171,3 +171,60 @@ def test_adjoint_that_fails_says_so():
     final = Solver(gradient=Adjoint())(lambda t, y: y.sqrt(), y0, [0.0, 1.0]).final
     with pytest.raises(SolverError, match="dopri5 stopped at t=1 .* f returned NaN or inf"):
         final.sum().backward()
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_state_that_overflows_is_no_solution(name):
+    """The rates stay finite, and an infinite state would allow any error."""
+    y0 = torch.full((2,), 3e38)
+    failure(make_solver(name), lambda t, y: torch.full((2,), 3e38), y0, (0.0, 1.0))
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_cap_names_the_last_error_and_the_cap(name):
+    error = failure(make_solver(name, 1e-8, max_steps=7), wave)
+    assert isfinite(error.error_ratio) and "the state[" in error.component
+    assert "max_steps" in remedies(error)[1]
+
+
+def test_nan_from_the_start_is_given_up_as_soon_as_later():
+    """Near t = 0 the smallest step is that of the interval, not of t."""
+
+    def evaluations(t0):
+        calls = []
+
+        def f(t, y):
+            calls.append(1)
+            return torch.where(t > t0, nan, -y)
+
+        failure(Solver(first_step=0.1), f, ts=(t0, t0 + 1.0))
+        return len(calls)
+
+    assert evaluations(0.0) <= evaluations(1.0) + 12
+
+
+@pytest.mark.parametrize("gradient", [Replay(), Adjoint()], ids=["replay", "adjoint"])
+def test_leaf_used_in_the_middle_of_the_way_is_refused(gradient):
+    w = torch.ones(2, dtype=torch.float64, requires_grad=True)
+
+    def f(t, y):
+        return w * y if 0.4 < t < 0.6 else -y
+
+    final = Solver("dopri5", 1e-6, 1e-6, first_step=0.01, gradient=gradient)(
+        f, Y0.clone().requires_grad_(), [0.0, 1.0]
+    ).final
+    with pytest.raises(ValueError, match="params="):
+        final.sum().backward()
+
+
+def test_adjoint_of_fixed_steps_that_is_not_finite_says_so():
+    y0 = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    solver = Solver("rk4", step_size=0.1, gradient=Adjoint())
+    final = solver(lambda t, y: y.sqrt(), y0, [0.0, 1.0]).final
+    with pytest.raises(SolverError, match="the adjoint is not finite"):
+        final.sum().backward()
+
+
+def test_a_grid_of_ones_own_has_no_cap():
+    ts = torch.linspace(0, 1, 12_001, dtype=torch.float64)
+    assert odeint(lambda t, y: -y, Y0[:1], ts, method="euler").shape == (12_001, 1)

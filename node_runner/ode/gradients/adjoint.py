@@ -38,8 +38,8 @@ class Adjoint:
             in as well, as the original code does.
 
     Raises:
-        ValueError: in the backward pass, if f uses a tensor that requires a gradient and is not in
-        ``params``.
+        ValueError: if f uses a tensor that requires a gradient and is not in ``params``; seen at
+        its first evaluation, and once a step on the way back.
     """
 
     rtol: float | None = None
@@ -51,7 +51,7 @@ class Adjoint:
             raise ValueError(f"Adjoint norm is {self.norm!r}, must be 'state' or 'full'")
         for name in ("rtol", "atol"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise ValueError(
                     f"Adjoint {name} is {value!r}, must be positive, or null for the forward "
                     "solve's"
@@ -106,6 +106,8 @@ class AdjointFunction(torch.autograd.Function):
             for step in path.advance(ts[i - 1]):
                 field.accept(step.t1 - step.t0)
             carry = torch.cat([path.y[n:], carry[n:]])
+        if not ctx.solver.tableau.adaptive and not bool(torch.isfinite(path.y).all()):
+            path.fail("the adjoint is not finite at the end of the backward solve")
         totals = iter(field.totals)
         gradients = [next(totals) if p.requires_grad else None for p in params]
         return None, None, None, carry, *gradients
@@ -169,7 +171,6 @@ class BackwardField:
         self.last: Sums = list(self.totals)  # the same at its end, for an FSAL method
         self.trial: Sums = list(self.totals)  # sum of stages 1, 2, ... weighted by b
         self.error: Sums = list(self.totals)  # the same weighted by b_error
-        self.checked = False
 
     def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
         layout = self.problem.layout
@@ -179,9 +180,8 @@ class BackwardField:
             y = flat[:n].detach().requires_grad_()
             found = self.right_side(stage, t, y)
             inputs = [y, *self.params] if self.uses_params(stage, t) else [y]
-            if not self.checked:
+            if stage in (0, 1):  # once a step or oftener
                 refuse_unknown_leaves(found, [y, *self.params])
-                self.checked = True
             cotangents = layout.entries(torch.cat([flat[n:], self.quadrature_adjoint]))
             live = [
                 (rate, a) for rate, a in zip(found, cotangents, strict=True) if rate.requires_grad

@@ -26,8 +26,8 @@ class Replay:
     pass. f must give the same values when called again: no dropout inside it.
 
     Raises:
-        ValueError: in the backward pass, if f uses a tensor that requires a gradient and is not in
-        ``params``.
+        ValueError: if f uses a tensor that requires a gradient and is not in ``params``; seen at
+        its first evaluation, and once a step on the way back.
     """
 
     def check(self, tableau: Tableau) -> None:
@@ -85,25 +85,28 @@ class ReplayFunction(torch.autograd.Function):
             inside = [pending.pop() for _ in record.inside][::-1]
             with torch.enable_grad():
                 y = y.detach().requires_grad_()
-                results = replay_step(ctx, record, y)
                 inputs = [y, *(params[i] for i in wanted)]
-                if record is ctx.records[-1]:
-                    refuse_unknown_leaves(results, inputs)
+                results = replay_step(ctx, record, inputs)
                 known = [carry] if not inside else [carry, torch.stack(inside)]
                 carry, *gradients = torch.autograd.grad(results, inputs, known, allow_unused=True)
             add(totals, gradients)
         gradients = [None] * len(params)
         for i, total in zip(wanted, totals, strict=True):
             gradients[i] = total
-        return None, None, carry + sum(pending) if pending else carry, *gradients
+        return None, None, carry, *gradients
 
 
-def replay_step(ctx: Any, record: Record, y: Tensor) -> list[Tensor]:
-    """[y1] of one step with its graph, or [y1, outputs inside] where there are any."""
+def replay_step(ctx: Any, record: Record, inputs: list[Tensor]) -> list[Tensor]:
+    """[y1] of one step with its graph, or [y1, outputs inside] where there are any.
+
+    ``inputs`` are y at its start and all that a gradient will be taken for.
+    """
+    y = inputs[0]
     tableau, problem = ctx.tableau, ctx.problem
     f = problem.right_side(problem.stats.backward)
     stages = Tape(tableau, problem.layout)
     stages.put(0, f(0, record.t0, y))
+    refuse_unknown_leaves(stages.k[:1], inputs)
     # The last FSAL stage serves the error estimate, the next step and the interpolant; here only
     # the interpolant.
     spare = tableau.fsal and not record.inside
