@@ -19,6 +19,7 @@ class SolverError(ArithmeticError):
         steps: accepted and rejected steps so far.
         cause: what went wrong, and whether a value that is not finite came from f or from the
             state.
+        advice: two things to try.
     """
 
     def __init__(
@@ -35,11 +36,21 @@ class SolverError(ArithmeticError):
     ) -> None:
         self.method, self.t, self.dt, self.error_ratio = method, t, dt, error_ratio
         self.component, self.steps, self.cause = component, steps, cause
+        self.advice = advice
         super().__init__(
             f"{method} stopped at t={t:.6g} with step {dt:.3g}: {cause}; error ratio "
             f"{error_ratio:.3g}, worst at {component}; {steps[0]} steps accepted, {steps[1]} "
             f"rejected. Try {advice[0]}, or {advice[1]}."
         )
+
+    def __reduce__(self) -> tuple:
+        """Pickled by its attributes, so that it survives the way back from another process."""
+        names = ("method", "t", "dt", "error_ratio", "component", "steps", "cause", "advice")
+        return rebuilt, ({name: getattr(self, name) for name in names},)
+
+
+def rebuilt(attributes: dict) -> SolverError:
+    return SolverError(**attributes)
 
 
 def unknown_name(what: str, name: str, known: Sequence[str]) -> ValueError:

@@ -101,7 +101,8 @@ class Solver:
 
         Args:
             f: (t, y) -> dy, t a 0-dim tensor of y's dtype and device, y as y0; with quadratures, ->
-                (dy, rates). It must not change y in place.
+                (dy, rates). It must not change y in place, nor return a tensor that it
+                writes to again.
             y0: a float32 or float64 tensor of any shape, or a tuple of such.
             ts: strictly increasing or strictly decreasing times.
             quadratures: quantities integrated along the path that f does not see.

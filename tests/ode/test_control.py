@@ -56,6 +56,7 @@ def test_fixed_grid_starts_anew_with_each_stretch():
 def test_pi_clips_to_the_end(end):
     assert PIControl(dt=5.0, order=5).propose(0.0, end) == end
     assert PIControl(dt=1.0, order=5).propose(0.0, end) == end
+    assert PIControl(dt=0.995, order=5).propose(0.0, end) == end  # stretched by a hundredth at most
 
 
 @pytest.mark.parametrize("end", [1.0, -1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from math import inf, isfinite, isnan, nan
 
 import pytest
@@ -223,6 +224,13 @@ def test_adjoint_of_fixed_steps_that_is_not_finite_says_so():
     final = solver(lambda t, y: y.sqrt(), y0, [0.0, 1.0]).final
     with pytest.raises(SolverError, match="the adjoint is not finite"):
         final.sum().backward()
+
+
+def test_error_comes_back_from_another_process():
+    error = failure(Solver(), square)
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert (again.t, again.steps) == (error.t, error.steps)
 
 
 def test_a_grid_of_ones_own_has_no_cap():

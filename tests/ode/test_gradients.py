@@ -8,7 +8,7 @@ from gradient_cases import KINDS, gradients, make_case
 from ode_problems import ADAPTIVE, NAMES, Net, make_solver
 from torch import nn
 
-from node_runner.ode import Adjoint, Direct, Replay, Solver
+from node_runner.ode import Adjoint, Direct, Replay, Solver, methods
 
 STRATEGIES = {"direct": Direct(), "replay": Replay(), "adjoint": Adjoint()}
 strategies = pytest.mark.parametrize("gradient", STRATEGIES.values(), ids=STRATEGIES)
@@ -80,6 +80,18 @@ def test_replay_equals_direct(name, kind):
     for key, value in direct.items():
         torch.testing.assert_close(replay[key], value, rtol=1e-12, atol=1e-12, msg=key)
     assert stats.backward.nfe > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_replay_costs_the_accepted_steps_once_more(name, draw):
+    """Rejected attempts are not replayed, nor the last stage of an FSAL method: it serves the error
+    estimate and the step after.
+    """
+    tableau, y0 = methods.get(name), draw(3).requires_grad_()
+    solution = make_solver(name, 1e-4, gradient=Replay())(Net(3), y0, [0.0, 3.0])
+    solution.final.sum().backward()
+    accepted = solution.stats.forward.accepted
+    assert solution.stats.backward.nfe == accepted * (tableau.stages - tableau.fsal)
 
 
 @pytest.mark.parametrize("kind", KINDS)
