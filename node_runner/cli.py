@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,6 +14,9 @@ from omegaconf import DictConfig
 
 from .config import FOLDER, VERSION_BASE, check_command_line, parse, register
 from .schema import UserError, check
+
+if TYPE_CHECKING:
+    from .run import Run
 
 OK, BUG, MISTAKE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -51,19 +55,30 @@ def job(config: DictConfig) -> int:
         SystemExit: on Ctrl-C, which ends a whole sweep.
     """
     try:
-        check(config)
-        from .run import Run  # torch takes seconds to import; --help and a typo should not wait
-
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        run = Run.build(config, folder, name=HydraConfig.get().runtime.choices.task)
-        return CODES[run.execute()]
+        return CODES[build(config).execute()]
+    except UserError as error:
+        return complain(error)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
-    except (UserError, OSError) as error:
-        return complain(error)
+
+
+def build(config: DictConfig) -> Run:
+    """The run, ready to be executed.
+
+    Raises:
+        UserError: for what the check, a constructor or the file system refuses.
+    """
+    check(config)
+    from .run import Run  # torch takes seconds to import; --help and a typo should not wait
+
+    choice = HydraConfig.get().runtime
+    try:
+        return Run.build(config, Path(choice.output_dir), name=choice.choices.task)
+    except OSError as error:
+        raise UserError(str(error)) from error
     except InstantiationException as error:  # Hydra's wrapper around what a constructor raised
         if isinstance(error.__cause__, (ValueError, OSError)):
-            return complain(error.__cause__)
+            raise UserError(str(error.__cause__)) from error
         raise
 
 

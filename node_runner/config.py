@@ -25,11 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 from .schema import UserError, check, dotted, first_line, unknown
 
 HERE = Path(__file__).parent
-
-
 # Beside the package in a checkout, inside it in a wheel.
 FOLDER = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-
 
 VERSION_BASE = "1.3"
 
@@ -206,6 +203,6 @@ def check_key(override: Override, base: DictConfig) -> None:
     key = override.key_or_group
     if override.is_add() or override.is_force_add() or key.startswith("hydra."):
         return
-    keys = list(dotted(OmegaConf.to_container(base, resolve=False)))
+    keys = list(dict(dotted(OmegaConf.to_container(base, resolve=False))))
     if key not in keys:
         raise UserError(unknown(key, key, [*keys, *loader().list_groups("")]))

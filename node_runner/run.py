@@ -1,7 +1,7 @@
 """One run: build it from its configuration, train, evaluate, and leave a folder that says it all.
 
 outputs/<task>/<stamp>/
-    config.yaml         the configuration, and overrides as they were typed
+    config.yaml         the configuration
     env.json            machine, versions, revision
     metrics.jsonl, tb/  the curves
     figures/            the pictures
@@ -27,7 +27,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from .ode import SolverError
-from .schema import UserError
+from .schema import UserError, dotted
 from .training import Data, Diverged, Logger, Task, Trainer
 from .training.runtime import environment
 from .training.trainer import Progress, Summary
@@ -44,6 +44,7 @@ class Run:
     name: str
     folder: Path
     config: DictConfig
+    environment: dict[str, object]
     device: torch.device
     data: Data
     task: Task
@@ -69,8 +70,10 @@ class Run:
         optimizer = told(construct(config.optimizer), task.parameters())
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
-        write_json(folder / "env.json", environment(device))
-        return Run(name, folder, config, device, data, task, optimizer, trainer, Logger(folder))
+        here = environment(device)
+        write_json(folder / "env.json", here)
+        logger = Logger(folder)
+        return Run(name, folder, config, here, device, data, task, optimizer, trainer, logger)
 
     def execute(self) -> str:
         """Train, evaluate, show; returns the state, "done" or "diverged", which result.json holds.
@@ -129,7 +132,7 @@ class Run:
     def result(self, state: str, message: str | None) -> dict[str, Any]:
         """The content of result.json."""
         means, steps = self.progress.means, self.progress.step
-        here = environment(self.device)
+        here = self.environment
         resolved = OmegaConf.to_container(self.config, resolve=True)
         return {
             "state": state,
@@ -218,17 +221,8 @@ def shown(folder: Path) -> Path:
 
 def flat(config: DictConfig) -> dict[str, object]:
     """Options by dotted name, for TensorBoard's table."""
-    found: dict[str, object] = {}
-
-    def walk(tree: Any, prefix: str) -> None:
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            else:
-                found[f"{prefix}{key}"] = value
-
-    walk(OmegaConf.to_container(config, resolve=True), "")
-    return found
+    tree = OmegaConf.to_container(config, resolve=True)
+    return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

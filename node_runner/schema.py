@@ -54,11 +54,11 @@ NODES = (
 PROVIDED = {"data": ("seed", "device")}
 
 
-def dotted(tree: object, prefix: str = "") -> Iterator[str]:
-    """Every key of a nested dictionary, inner nodes included."""
+def dotted(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every dotted key of a nested dictionary with its value, inner nodes included."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", value
             yield from dotted(value, f"{prefix}{key}.")
 
 
@@ -86,7 +86,7 @@ def check(config: DictConfig) -> None:
     hints = get_type_hints(Root)
     for key in config:
         if key not in hints and key not in NODES:
-            known = [*hints, *NODES, *dotted(OmegaConf.to_container(config))]
+            known = [*hints, *NODES, *dict(dotted(OmegaConf.to_container(config)))]
             raise UserError(unknown(key, key, [name for name in known if name != key]))
     try:
         plain = OmegaConf.to_container(config, resolve=True)
