@@ -10,10 +10,10 @@ from .ode import Solver, Stats
 
 
 class Classified(NamedTuple):
-    """Logits (B, classes), and the cost of the solve behind them."""
+    """Logits (B, classes), and the cost of the solve behind them; None where there is no ODE."""
 
     logits: Tensor
-    stats: Stats
+    stats: Stats | None
 
 
 class ODENet(nn.Module):

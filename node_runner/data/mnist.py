@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +17,18 @@ from torch import Tensor
 
 from .randomness import stream
 
-FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+# The original files, and as they are distributed.
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+FILES = [name for name in MD5 if not name.endswith(".gz")]
 
 Batch = tuple[Tensor, Tensor]
 
@@ -26,8 +37,8 @@ class MNIST:
     """60,000 training and 10,000 test images of 28 x 28 pixels in [0, 1], with labels 0 to 9.
 
     Args:
-        root: folder that holds ``MNIST/raw``; downloaded there if absent. The archives' md5 sums
-            are verified when they are unpacked.
+        root: folder that holds ``MNIST/raw``, with the four files or their .gz; what is absent is
+            downloaded there. The md5 sum of every file is verified.
         batch_size: of training; the last, smaller batch of an epoch is dropped.
         evaluation_size: batch size of evaluation.
         crop_padding: training images are cropped at random, one offset each, from a frame of this
@@ -57,14 +68,14 @@ class MNIST:
             )
         self.seed, self.device, self.batch_size = seed, device, batch_size
         self.evaluation_size, self.padding = evaluation_size, crop_padding
-        train, test = load(Path(root), train=True), load(Path(root), train=False)
+        images, labels, test_images, test_labels = load(Path(root))
         kept = 60_000 - held_out
         self.splits = {
-            split: (images.to(device), labels.to(device))
-            for split, (images, labels) in (
-                ("train", (train[0][:kept], train[1][:kept])),
-                ("validation", (train[0][kept:], train[1][kept:])),
-                ("test", test),
+            split: (some.to(device), answers.to(device))
+            for split, some, answers in (
+                ("train", images[:kept], labels[:kept]),
+                ("validation", images[kept:], labels[kept:]),
+                ("test", test_images, test_labels),
             )
         }
         self.sizes = {split: len(labels) for split, (_, labels) in self.splits.items()}
@@ -110,22 +121,69 @@ def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return windows[torch.arange(b, device=images.device), :, shifts[0], shifts[1]]
 
 
-def load(root: Path, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 28, 28) as bytes and labels (N,), read by torchvision.
+def load(root: Path) -> list[Tensor]:
+    """Images (N, 28, 28) as bytes and labels (N,) for training, then those of the test.
 
     Raises:
-        FileNotFoundError: naming the files and where to put them, if they are absent and cannot be
-            downloaded.
+        ValueError: for a damaged file.
+        FileNotFoundError: for files that are absent and cannot be downloaded.
     """
+    raw = root / "MNIST" / "raw"
+    found = {name: read(raw, name) for name in FILES}
+    absent = [name for name, content in found.items() if content is None]
+    if absent:
+        try:
+            download(raw, absent)
+        except (RuntimeError, OSError, HTTPException) as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            raise FileNotFoundError(
+                f"{raw} lacks {', '.join(absent)}, and they cannot be downloaded ({reason}); run "
+                "node-run mode=fetch task=odenet_mnist on a machine with a network and place them, "
+                "or their .gz, there, or set NODE_RUNNER_DATA or paths.data to the folder that "
+                "holds MNIST/raw"
+            ) from error
+        found |= {name: read(raw, name) for name in absent}
+    return [parse(name, content) for name, content in found.items()]
+
+
+def read(raw: Path, name: str) -> bytes | None:
+    """The content of a file, unpacked from its .gz if need be; None if both are absent. Both are
+    verified: a bad copy should not wait for the day it is needed.
+    """
+    plain, packed = verified(raw / name), verified(raw / f"{name}.gz")
+    return gzip.decompress(packed) if plain is None and packed is not None else plain
+
+
+def verified(path: Path) -> bytes | None:
+    """The content of one of the files of ``MD5``; None if it is absent.
+
+    Raises:
+        ValueError: if it has another sum.
+    """
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    seen = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if seen != MD5[path.name]:
+        raise ValueError(
+            f"{path} is damaged: its md5 is {seen}, must be {MD5[path.name]}; delete it and run "
+            "again with a network, or place a good copy there"
+        )
+    return content
+
+
+def parse(name: str, content: bytes) -> Tensor:
+    """What follows the header of an IDX file; its size is known by its sum."""
+    values = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    return values[16:].view(-1, 28, 28) if "images" in name else values[8:].long()
+
+
+def download(raw: Path, names: Sequence[str]) -> None:
+    """Fetch files through torchvision; each appears whole, so that two runs may do it at once."""
     from torchvision.datasets import MNIST as Reader  # takes seconds to import
 
-    try:
-        # download=True also unpacks verified .gz files that are there already, without a network.
-        found = Reader(root, train=train, download=True)
-    except (RuntimeError, OSError) as error:
-        raise FileNotFoundError(
-            f"MNIST is neither whole in {root / 'MNIST' / 'raw'} nor to be downloaded; place "
-            f"{', '.join(FILES)} there, or set paths.data or NODE_RUNNER_DATA to the folder that "
-            f"holds MNIST/raw ({str(error).partition(':')[0]})"
-        ) from error
-    return found.data, found.targets
+    raw.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=raw) as folder:
+        Reader(folder, download=True)
+        for name in names:
+            os.replace(Path(folder) / "MNIST" / "raw" / name, raw / name)

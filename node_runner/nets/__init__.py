@@ -1,5 +1,7 @@
 """Plain networks: no ODE in them."""
 
-from .mnist import ConvStem, PooledHead
+from .mnist import ConvStem, PooledHead, ResStem
+from .perceptron import Perceptron
+from .residual import ResidualBlock, ResNet
 
-__all__ = ["ConvStem", "PooledHead"]
+__all__ = ["ConvStem", "Perceptron", "PooledHead", "ResNet", "ResStem", "ResidualBlock"]

@@ -1,23 +1,41 @@
-"""What comes before and after the ODE block of the MNIST nets (Chen et al. 2018, section 3)."""
+"""What comes before and after the ODE or the residual blocks of the MNIST nets (Chen et al. 2018,
+section 3).
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from .norm import group_norm
+from .residual import ResidualBlock
 
 
 class ConvStem(nn.Sequential):
     """Images (B, 1, 28, 28) to features (B, C, 6, 6) by three convolutions, two of stride 2."""
 
     def __init__(self, channels: int = 64) -> None:
-        groups = min(32, channels)
+        norms = group_norm(channels), group_norm(channels)  # first: they refuse bad channels
         super().__init__(
             nn.Conv2d(1, channels, 3),
-            nn.GroupNorm(groups, channels),
+            norms[0],
             nn.ReLU(),
             nn.Conv2d(channels, channels, 4, stride=2, padding=1),
-            nn.GroupNorm(groups, channels),
+            norms[1],
             nn.ReLU(),
             nn.Conv2d(channels, channels, 4, stride=2, padding=1),
+        )
+
+
+class ResStem(nn.Sequential):
+    """Images (B, 1, 28, 28) to features (B, C, 7, 7) by a convolution and two residual blocks of
+    stride 2.
+    """
+
+    def __init__(self, channels: int = 64) -> None:
+        super().__init__(
+            nn.Conv2d(1, channels, 3),
+            ResidualBlock(channels, stride=2),
+            ResidualBlock(channels, stride=2),
         )
 
 
@@ -26,7 +44,7 @@ class PooledHead(nn.Module):
 
     def __init__(self, channels: int = 64, classes: int = 10) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(min(32, channels), channels)
+        self.norm = group_norm(channels)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:

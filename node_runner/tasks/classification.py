@@ -24,30 +24,34 @@ class Classification(nn.Module):
     """Minimise the cross-entropy of logits.
 
     Args:
-        model: images to ``Classified``.
-        eval_solver: of evaluation, whose evaluations are counted apart from those of training.
+        model: an ODE-net, or a plain network from images to logits (B, classes), which costs no
+            evaluations and logs none.
+        eval_solver: of an ODE-net's evaluation, whose evaluations are counted apart from those of
+            training.
     """
 
     headline = Headline("error", "%", 100.0)
 
-    def __init__(self, model: ODENet, eval_solver: Solver) -> None:
+    def __init__(self, model: nn.Module, eval_solver: Solver) -> None:
         super().__init__()
         self.model, self.eval_solver = model, eval_solver
 
     def step(self, batch: Batch) -> Step:
         """batch: images (B, 1, H, W) and labels (B,)."""
         images, labels = batch
-        logits, stats = self.model(images)
+        logits, stats = classified(self.model(images))
         loss = F.cross_entropy(logits, labels)
         accuracy = (logits.argmax(1) == labels).float().mean()
         return Step(
             loss=loss,
             metrics={"accuracy": accuracy},
-            costs=stats.nfe,
+            costs=dict if stats is None else stats.nfe,  # dict: none
         )
 
     def classify(self, images: Tensor) -> Classified:
-        return self.model.evaluated_with(self.eval_solver)(images)
+        if isinstance(self.model, ODENet):
+            return self.model.evaluated_with(self.eval_solver)(images)
+        return classified(self.model(images))
 
     def evaluate(self, batch: Batch) -> Evaluation:
         """Cross-entropy and error (0 or 1) of each image."""
@@ -57,7 +61,7 @@ class Classification(nn.Module):
             "nll": F.cross_entropy(logits, labels, reduction="none"),
             "error": (logits.argmax(1) != labels).double(),
         }
-        return Evaluation(values, {"nfe": stats.forward.nfe})
+        return Evaluation(values, {} if stats is None else {"nfe": stats.forward.nfe})
 
     def show(self, data: Data) -> Exhibit:
         """The first test images that are classified wrongly."""
@@ -69,6 +73,11 @@ class Classification(nn.Module):
             if len(wrong) >= SHOWN:
                 break
         return Exhibit({"mistakes": draw_mistakes(wrong[:SHOWN])})
+
+
+def classified(answer: Classified | Tensor) -> Classified:
+    """What an ODE-net answers, or a plain network's logits."""
+    return answer if isinstance(answer, Classified) else Classified(answer, stats=None)
 
 
 def draw_mistakes(wrong: list[tuple[Tensor, int, int]]) -> Figure:

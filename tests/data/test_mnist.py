@@ -1,17 +1,10 @@
-import os
-from pathlib import Path
-
 import pytest
 import torch
+from real_data import ROOT, needs_mnist
 
-from node_runner.data.mnist import MNIST, crop
+from node_runner.data.mnist import MD5, MNIST, crop, load
 
 CPU = torch.device("cpu")
-ROOT = Path(os.environ.get("NODE_RUNNER_DATA", "data"))
-needs_mnist = pytest.mark.skipif(
-    not (ROOT / "MNIST" / "raw").is_dir(),
-    reason="no MNIST/raw under NODE_RUNNER_DATA or ./data",
-)
 
 
 def test_a_crop_is_the_image_shifted_with_zeros_coming_in():
@@ -75,3 +68,18 @@ def test_sizes_out_of_range_are_refused():
         MNIST(0, CPU, batch_size=0)
     with pytest.raises(ValueError, match=r"data\.held_out is 60000"):
         MNIST(0, CPU, held_out=60_000)
+
+
+@needs_mnist
+def test_torchvision_reads_the_same_from_the_real_files(tmp_path):
+    """Two readers, one set of files."""
+    from torchvision.datasets import MNIST as Reader
+
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in MD5:
+        if (ROOT / "MNIST" / "raw" / name).exists():
+            (raw / name).symlink_to((ROOT / "MNIST" / "raw" / name).absolute())
+    train, test = (Reader(tmp_path, train=train, download=True) for train in (True, False))
+    expected = [train.data, train.targets, test.data, test.targets]
+    assert all(torch.equal(a, b) for a, b in zip(load(tmp_path), expected, strict=True))
