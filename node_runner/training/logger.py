@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 
 
 class Logger:
-    """Writes to ``folder``: ``tb/`` for TensorBoard, ``metrics.jsonl``, ``figures/*.png``."""
+    """Writes to ``folder``: ``tb/`` for TensorBoard, ``metrics.jsonl``, ``figures/*.png``.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        resume_at: the step from which a run goes on; what was recorded after it is dropped.
+    """
+
+    def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         self.folder = folder
-        self.writer = SummaryWriter(str(folder / "tb"))
+        purge = None
+        if resume_at is not None:
+            purge = resume_at + 1
+            drop_after(folder / "metrics.jsonl", resume_at)
+        self.writer = SummaryWriter(str(folder / "tb"), purge_step=purge)
         self.lines = open(folder / "metrics.jsonl", "a", encoding="utf-8")
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -54,3 +63,17 @@ class Logger:
         self.flush()
         self.writer.close()
         self.lines.close()
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Keep the lines of metrics.jsonl up to a step; a run that was killed may have cut the last."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(kept), encoding="utf-8")
+    os.replace(partial, path)

@@ -9,7 +9,10 @@ from math import nan, sqrt
 import torch
 from torch import Tensor
 
-from .task import Evaluation
+from .randomness import unchanged_randomness
+from .task import Data, Evaluation, Task
+
+Summary = dict[str, dict[str, float]]
 
 
 @dataclass
@@ -44,7 +47,19 @@ class Means:
         return means
 
 
-def summarise(evaluations: Iterable[Evaluation]) -> dict[str, dict[str, float]]:
+@torch.no_grad()
+def evaluate(task: Task, data: Data, split: str) -> Summary:
+    """Mean and standard error of every metric over a split, cost averaged over its batches.
+
+    What an evaluation draws is the same each time, and what is drawn afterwards is as if there had
+    been none.
+    """
+    task.eval()
+    with unchanged_randomness(0):
+        return summarise(task.evaluate(batch) for batch in data.batches(split))
+
+
+def summarise(evaluations: Iterable[Evaluation]) -> Summary:
     """Mean, standard error of the mean and number of samples of each metric; mean of each cost."""
     values: dict[str, list[Tensor]] = {}
     costs: dict[str, list[float]] = {}
@@ -53,7 +68,7 @@ def summarise(evaluations: Iterable[Evaluation]) -> dict[str, dict[str, float]]:
             values.setdefault(name, []).append(value.detach().double())
         for name, cost in evaluation.costs.items():
             costs.setdefault(name, []).append(cost)
-    summary: dict[str, dict[str, float]] = {}
+    summary: Summary = {}
     for name, parts in values.items():
         all_values = torch.cat(parts)
         n = len(all_values)

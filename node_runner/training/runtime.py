@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import platform
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MethodType
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
+
+from .memory import reset_peak
+from .randomness import seed_all
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("node-runner", "torch", "torchvision", "hydra-core", "omegaconf", "tensorboard")
 
@@ -22,14 +31,22 @@ class Runtime:
         device: auto takes the accelerator if there is one.
         threads: of the CPU; all unless given.
         deterministic: refuse operations whose result depends on the order of threads.
+        tf32: let matrix products and convolutions of a GPU round to TF32 (10 bits of mantissa).
+        amp: evaluate fields in bfloat16; the state, its error and the loss stay in float32.
+        compile: compile fields with torch.compile.
+        profile: trace a few training steps into the run's ``tb/``.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = None
     deterministic: bool = False
+    tf32: bool = False
+    amp: bool = False
+    compile: bool = False
+    profile: bool = False
 
     def apply(self, seed: int) -> torch.device:
-        """Set threads, determinism and seeds of this process; returns the device.
+        """Set threads, precision, determinism and seeds of this process; returns the device.
 
         Raises:
             ValueError: if the device is not there, or threads is not positive.
@@ -44,13 +61,38 @@ class Runtime:
             if self.threads < 1:
                 raise ValueError(f"runtime.threads is {self.threads}, must be at least 1")
             torch.set_num_threads(self.threads)
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(self.deterministic)
-        torch.manual_seed(seed)
+        # One kind of switch only: reading these after the newer fp32_precision is an error.
+        torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = self.tf32  # on in torch unless told
+        seed_all(seed)
         on_gpu = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
         device = torch.device("cuda" if on_gpu else "cpu")
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(device)
         return device
+
+    def prepare(self, field: nn.Module) -> None:
+        """Make a field f(t, x) run in bfloat16 or compiled, where that is asked for. Names of
+        parameters stay as they are.
+        """
+        if self.amp:
+            # A bound method, so that a copy of the field calls the copy.
+            field.forward = MethodType(forward_in_bfloat16, field)
+            log.warning(
+                "runtime.amp: bfloat16 keeps 8 bits, so a solver at a tolerance below 1e-2 meets "
+                "rounding and takes more steps; compare nfe/forward with a run without it"
+            )
+        if self.compile:
+            field.compile()
+
+
+def forward_in_bfloat16(self: nn.Module, t: Tensor, x: Tensor) -> Tensor:
+    """A field's forward under autocast, its result in the type of the state."""
+    with torch.autocast(x.device.type, torch.bfloat16):
+        dx = type(self).forward(self, t, x)
+    return dx.to(x.dtype)
 
 
 def environment(device: torch.device) -> dict[str, object]:

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import torch
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
-from tqdm import tqdm
+from torch.optim.lr_scheduler import LambdaLR
 
-from .checkpoint import save_checkpoint
+from .bar import steps_with_bar
+from .checkpoint import Checkpoints
+from .clock import Clock
 from .logger import Logger
 from .memory import peak_mib, saved_bytes
-from .metrics import Means, summarise
+from .metrics import evaluate
+from .schedule import Schedule
+from .state import TrainingState
 from .task import Data, Step, Task
-
-log = logging.getLogger(__name__)
-
-Summary = dict[str, dict[str, float]]
 
 
 class Diverged(ArithmeticError):
-    """The loss stopped being a finite number."""
-
-
-@dataclass
-class Progress:
-    """How far a run has come; ``means`` are those last logged."""
-
-    step: int = 0
-    seconds: float = 0.0
-    means: dict[str, float] = field(default_factory=dict)
+    """The loss or a weight stopped being a finite number."""
 
 
 class Trainer:
@@ -44,160 +32,220 @@ class Trainer:
 
     Args:
         max_steps, max_epochs: where to stop; whichever is reached first, at least one given.
-        log_every: steps between two points of the curves; the means over them are fetched at once.
-        validate_every: steps between validations; once an epoch if None.
-        checkpoint_every: steps between checkpoints; once an epoch if None.
+        max_time: seconds after which a call stops, with a checkpoint; to resume is to have as many
+            again.
+        schedule: of the learning rate; constant if None.
+        clip_norm: gradients are scaled down to this norm, over all parameters.
+        ema: decay of a moving average of the weights, which is then what is evaluated.
+        best_on: the split whose headline metric chooses the weights to keep: "validation", "test"
+            (the papers' choice, and an optimistic one), or None for the last weights.
+        patience: evaluations without improvement after which to stop.
+        log_every: steps between two points of the curves, means fetched at once.
+        validate_every: steps between evaluations; once an epoch if None, and at the end.
+        checkpoint_every: steps between checkpoints; once an epoch if None, and at improvements.
         progress: a bar; if None, on a terminal only, and log lines elsewhere.
+
+    Raises:
+        ValueError: for a value out of range, or options that cannot work together.
     """
 
     def __init__(
         self,
         max_steps: int | None = None,
         max_epochs: int | None = None,
+        max_time: float | None = None,
+        schedule: Schedule | None = None,
+        clip_norm: float | None = None,
+        ema: float | None = None,
+        best_on: Literal["validation", "test"] | None = "validation",
+        patience: int | None = None,
         log_every: int = 10,
         validate_every: int | None = None,
         checkpoint_every: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        if max_steps is None and max_epochs is None:
-            raise ValueError("trainer.max_steps and trainer.max_epochs are both missing: set one")
-        for name, value in list(locals().items()):
-            if name not in ("self", "progress") and value is not None and value < 1:
-                raise ValueError(f"trainer.{name} is {value}, must be at least 1")
-        self.max_steps, self.max_epochs, self.log_every = max_steps, max_epochs, log_every
-        self.validate_every, self.checkpoint_every = validate_every, checkpoint_every
+        self.max_steps, self.max_epochs, self.max_time = max_steps, max_epochs, max_time
+        self.schedule = Schedule() if schedule is None else schedule
+        self.clip_norm, self.ema = clip_norm, ema
+        self.best_on, self.patience = best_on, patience
+        self.log_every, self.validate_every = log_every, validate_every
+        self.checkpoint_every = checkpoint_every
         self.progress = sys.stderr.isatty() if progress is None else progress
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what cannot work, by name."""
+        if self.max_steps is None and self.max_epochs is None:
+            raise ValueError("trainer.max_steps and trainer.max_epochs are both missing: set one")
+        counts = ("max_steps", "max_epochs", "patience", "log_every", "validate_every")
+        for name in (*counts, "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"trainer.{name} is {value}, must be at least 1")
+        for name in ("max_time", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"trainer.{name} is {value}, must be positive")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"trainer.ema is {self.ema}, must be between 0 and 1, such as 0.999")
+        if self.patience is not None and self.best_on is None:
+            raise ValueError("trainer.patience needs trainer.best_on=validation (or test)")
 
     def steps(self, data: Data) -> int:
-        """How many steps the run has."""
+        """How many steps the run has.
+
+        Raises:
+            ValueError: if the data cannot give what chooses the weights.
+        """
+        if self.best_on == "validation" and not data.sizes.get("validation"):
+            raise ValueError(
+                "trainer.best_on is validation, but no data are held out: hold some out, or set "
+                "trainer.best_on=test, as the papers do, or null for the last weights"
+            )
         limits = [self.max_steps]
         limits.append(None if self.max_epochs is None else self.max_epochs * data.steps_per_epoch)
         return min(limit for limit in limits if limit is not None)
 
+    def begin(self, task: Task, optimizer: Optimizer) -> TrainingState:
+        """The state of a run at its start."""
+        return TrainingState.begin(task, optimizer, self.ema)
+
     def fit(
-        self, task: Task, data: Data, optimizer: Optimizer, logger: Logger, done: Progress
-    ) -> None:
-        """Train from ``done.step`` to the end, recording how far it came in ``done``.
+        self,
+        state: TrainingState,
+        data: Data,
+        logger: Logger,
+        checkpoints: Checkpoints,
+        stop: Callable[[], str | None] = lambda: None,
+        profiler: AbstractContextManager | None = None,
+    ) -> str | None:
+        """Train from ``state.progress.step`` on.
+
+        Args:
+            stop: asked after each step for a reason to stop there.
+            profiler: entered for the training; its ``step`` is called after each step.
+
+        Returns:
+            Why training ended before its last step; None if it did not.
 
         Raises:
-            Diverged: if the loss is not finite.
+            Diverged: if the loss or a weight is not finite.
             ArithmeticError: whatever a task raises where its numbers break down.
+            OSError: if a checkpoint cannot be written.
         """
-        total, started, means = self.steps(data), time.monotonic() - done.seconds, Means()
-        validate_every = self.validate_every or data.steps_per_epoch
-        checkpoint_every = self.checkpoint_every or data.steps_per_epoch
-        began = time.monotonic()
-        for step in self.steps_with_bar(done, total):
-            logs = (step + 1) % self.log_every == 0 or step + 1 == total
-            measured = self.train_step(task, data, optimizer, step, logs, means)
-            done.step, done.seconds = step + 1, time.monotonic() - started
-            if logs:
-                self.log(means, measured, logger, done, began)
-                began = time.monotonic()
-            aside = time.monotonic()
-            if done.step % validate_every == 0 and done.step < total:
-                self.validate(task, data, logger, done.step)
-            if done.step % checkpoint_every == 0 or done.step == total:
-                if not means.finite():  # the last good checkpoint stays
-                    raise Diverged(f"the loss is not finite at step {done.step}")
-                self.checkpoint(logger.folder, task, optimizer, done)
-                logger.flush()
-            began += time.monotonic() - aside  # a step's time is that of training alone
+        total, done = self.steps(data), state.progress
+        scheduler = self.scheduler(state, data)
+        clock = Clock(done.seconds, done.step)
+        reason = self.out_of_patience(state)  # a run that ended so does not go on
+        if reason is not None:
+            return reason
+        with profiler or nullcontext() as profile:
+            for step in steps_with_bar(done, total, self.log_every, self.progress):
+                logs = (step + 1) % self.log_every == 0 or step + 1 == total
+                measured = self.train_step(state, data, step, logs)
+                scheduler.step()
+                done.step, done.seconds = step + 1, clock.seconds()
+                if logs:
+                    self.log(state, measured, logger, clock)
+                if profile is not None:
+                    profile.step()
+                with clock.aside():
+                    better = self.validate(state, data, logger, total)
+                    reason = stop() or self.out_of_patience(state) or self.out_of_time(clock)
+                    done.seconds = clock.seconds()
+                    every = self.checkpoint_every or data.steps_per_epoch
+                    if better or reason or done.step == total or done.step % every == 0:
+                        self.checkpoint(state, logger, checkpoints, better)
+                if reason is not None:
+                    return reason
+        return None
 
     def train_step(
-        self,
-        task: Task,
-        data: Data,
-        optimizer: Optimizer,
-        step: int,
-        measure: bool,
-        means: Means,
+        self, state: TrainingState, data: Data, step: int, measure: bool
     ) -> dict[str, float]:
         """One step of the optimizer. Returns what is measured on logged steps only."""
+        task, optimizer = state.task, state.optimizer
         task.train()
         result: Step = task.step(data.train_batch(step))
         measured = {"memory/saved_mib": saved_bytes(result.loss) / 2**20} if measure else {}
         optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
+        norm = None
+        if self.clip_norm is not None:
+            norm = clip_grad_norm_(task.parameters(), self.clip_norm)
         if measure:
-            gradients = [p.grad for p in task.parameters() if p.grad is not None]
-            measured["train/grad_norm"] = torch.nn.utils.get_total_norm(gradients).item()
+            if norm is None:
+                norm = get_total_norm([p.grad for p in task.parameters() if p.grad is not None])
+            measured["train/grad_norm"] = norm.item()
+            measured["train/learning_rate"] = optimizer.param_groups[0]["lr"]
             measured["memory/peak_mib"] = peak_mib(result.loss.device)
         optimizer.step()
+        if state.ema is not None:
+            state.ema.update_parameters(task)
         tags = {tagged("train", name): value for name, value in result.metrics.items()}
-        means.add({"train/loss": result.loss, **tags}, result.costs())
+        state.means.add({"train/loss": result.loss, **tags}, result.costs())
         return measured
 
     def log(
-        self,
-        means: Means,
-        measured: dict[str, float],
-        logger: Logger,
-        done: Progress,
-        began: float,
+        self, state: TrainingState, measured: dict[str, float], logger: Logger, clock: Clock
     ) -> None:
-        """One point of every curve: means over the steps since ``began``, fetched at once."""
-        steps, averages = means.count, means.read()  # the read waits for the accelerator
-        step_ms = 1000 * (time.monotonic() - began) / steps
-        done.means = {**averages, **measured, "time/step_ms": step_ms}
+        """One point of every curve: means since the last point, fetched at once."""
+        done = state.progress
+        averages = state.means.read()  # waits for the accelerator
+        done.means = {**averages, **measured, "time/step_ms": clock.step_ms(done.step)}
         logger.scalars(done.means, done.step)
         if not isfinite(done.means["train/loss"]):
             raise Diverged(f"the loss is {done.means['train/loss']} at step {done.step}")
 
-    def steps_with_bar(self, done: Progress, total: int) -> Iterator[int]:
-        """The step numbers, with a bar on a terminal and some twenty log lines elsewhere."""
-        every = max(self.log_every, total // 20)
-        with tqdm(
-            total=total, initial=done.step, disable=not self.progress, dynamic_ncols=True
-        ) as bar:
-            for step in range(done.step, total):
-                yield step
-                bar.update()
-                if done.step % self.log_every == 0:
-                    bar.set_postfix_str(brief(done.means), refresh=False)
-                if not self.progress and (done.step % every == 0 or done.step == total):
-                    left = done.seconds / done.step * (total - done.step)
-                    log.info(
-                        "step %d/%d  %s  %.0f s left", done.step, total, brief(done.means), left
-                    )
+    def scheduler(self, state: TrainingState, data: Data) -> LambdaLR:
+        """Sets the learning rate of each step, from the one that comes next."""
 
-    @torch.no_grad()
-    def evaluate(self, task: Task, data: Data, split: str) -> Summary:
-        """Mean and standard error of every metric over a split, cost averaged over its batches."""
-        task.eval()
-        return summarise(task.evaluate(batch) for batch in data.batches(split))
+        def factor(step: int) -> float:
+            return self.schedule.factor(step, data.steps_per_epoch)
 
-    def validate(self, task: Task, data: Data, logger: Logger, step: int) -> None:
-        if data.sizes.get("validation"):
-            summary = self.evaluate(task, data, "validation")
-            logger.scalars({f"validation/{k}": v["mean"] for k, v in summary.items()}, step)
+        return LambdaLR(state.optimizer, factor, last_epoch=state.progress.step - 1)
 
-    def checkpoint(self, folder: Path, task: Task, optimizer: Optimizer, done: Progress) -> None:
-        """Write ``checkpoints/last.pt``."""
-        (folder / "checkpoints").mkdir(exist_ok=True)
-        state: dict[str, Any] = {
-            "task": task.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": done.step,
-            "seconds": done.seconds,
-            "rng": torch.get_rng_state(),
-        }
-        if torch.cuda.is_available():
-            state["rng_cuda"] = torch.cuda.get_rng_state_all()
-        save_checkpoint(folder / "checkpoints" / "last.pt", state)
+    def validate(self, state: TrainingState, data: Data, logger: Logger, total: int) -> bool:
+        """If it is time to, evaluate on the split that chooses; returns whether these are the best
+        weights so far.
+        """
+        split, done = self.best_on or "validation", state.progress
+        due = done.step % (self.validate_every or data.steps_per_epoch) == 0 or done.step == total
+        if not due or not data.sizes.get(split):
+            return False
+        summary = evaluate(state.evaluated, data, split)
+        logger.scalars({f"{split}/{k}": v["mean"] for k, v in summary.items()}, done.step)
+        value = summary[state.task.headline.metric]["mean"]
+        if self.best_on is None:
+            return False
+        if value < done.best:
+            done.best, done.best_step, done.waited = value, done.step, 0
+            return True
+        done.waited += 1
+        return False
+
+    def out_of_patience(self, state: TrainingState) -> str | None:
+        if self.patience is None or state.progress.waited < self.patience:
+            return None
+        return f"no improvement on {self.best_on} in {self.patience} evaluations"
+
+    def out_of_time(self, clock: Clock) -> str | None:
+        if self.max_time is None or clock.here() < self.max_time:
+            return None
+        return f"trainer.max_time of {self.max_time:g} s is reached"
+
+    def checkpoint(
+        self, state: TrainingState, logger: Logger, checkpoints: Checkpoints, best: bool
+    ) -> None:
+        """Write the state, unless it is no longer finite: the last good one stays."""
+        step = state.progress.step
+        if not state.means.finite():
+            raise Diverged(f"the loss is not finite at step {step}")
+        if not all(bool(p.isfinite().all()) for p in state.task.parameters()):
+            raise Diverged(f"a weight is not finite after step {step}")
+        logger.flush()  # first: what a checkpoint counts as done must be on the curves
+        checkpoints.save(state.state_dict(), best)
 
 
 def tagged(prefix: str, name: str) -> str:
     return name if "/" in name else f"{prefix}/{name}"
-
-
-def brief(means: dict[str, float]) -> str:
-    """What a bar has room for."""
-    shown: list[tuple[str, str, Callable[[float], str]]] = [
-        ("train/loss", "loss", "{:.4f}".format),
-        ("train/nll", "nll", "{:.4f}".format),
-        ("train/accuracy", "accuracy", "{:.4f}".format),
-        ("nfe/forward", "nfe forward", "{:.0f}".format),
-        ("nfe/backward", "backward", "{:.0f}".format),
-    ]
-    return "  ".join(f"{label} {form(means[tag])}" for tag, label, form in shown if tag in means)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,16 +10,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from node_runner.training import (
+    Checkpoints,
     Diverged,
     Evaluation,
     Exhibit,
     Headline,
     Logger,
+    Schedule,
     Step,
     Trainer,
+    evaluate,
     load_checkpoint,
 )
-from node_runner.training.trainer import Progress
+from node_runner.training.profile import profiler
 
 
 class Line(nn.Module):
@@ -65,16 +69,32 @@ class Points:
         yield from ((part, 3 * part - 1) for part in x.split(4))
 
 
-def fit(folder, data=None, done=None, **options):
+def begin(trainer, folder, task=None):
+    """A new state of the line, or that of the folder's last checkpoint."""
+    task = task or Line()
+    state = trainer.begin(task, torch.optim.SGD(task.parameters(), lr=0.1))
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if checkpoints.last.exists():
+        state.load_state_dict(checkpoints.newest(torch.device("cpu")), "last.pt")
+    return state, checkpoints
+
+
+def fit(folder, data=None, stop=lambda: None, **options):
+    """Train in a folder, from its checkpoint if there is one."""
     folder.mkdir(exist_ok=True)
-    task, logger, done = Line(), Logger(folder), done or Progress()
     trainer = Trainer(progress=False, **options)
-    optimizer = torch.optim.SGD(task.parameters(), lr=0.1)
+    state, checkpoints = begin(trainer, folder)
+    logger = Logger(folder, state.progress.step or None)
     try:
-        trainer.fit(task, data or Points(), optimizer, logger, done)
+        reason = trainer.fit(state, data or Points(), logger, checkpoints, stop)
     finally:
         logger.close()
-    return task, done, trainer
+    return state, reason
+
+
+def stop_after(calls):
+    counter = iter(range(calls))
+    return lambda: None if next(counter, None) is not None else "asked to"
 
 
 def lines(folder):
@@ -82,10 +102,10 @@ def lines(folder):
 
 
 def test_it_learns_the_line(tmp_path):
-    task, done, trainer = fit(tmp_path, max_steps=200)
-    assert done.step == 200
-    assert task.net.weight.item() == pytest.approx(3, abs=1e-3)
-    summary = trainer.evaluate(task, Points(), "test")
+    state, reason = fit(tmp_path, max_steps=200)
+    assert (state.progress.step, reason) == (200, None)
+    assert state.task.net.weight.item() == pytest.approx(3, abs=1e-3)
+    summary = evaluate(state.task, Points(), "test")
     assert summary["error"]["mean"] < 1e-6
     assert (summary["error"]["n"], summary["nfe"]["mean"]) == (6, 2.0)
 
@@ -102,42 +122,132 @@ def test_a_point_of_a_curve_is_the_mean_since_the_last(tmp_path):
 
 def test_costs_are_read_after_the_backward_pass(tmp_path):
     fit(tmp_path, max_steps=3, log_every=1)
-    assert [line["nfe/backward"] for line in lines(tmp_path)] == [1, 2, 3]
+    found = [line["nfe/backward"] for line in lines(tmp_path) if "nfe/backward" in line]
+    assert found == [1, 2, 3]
 
 
 def test_epochs_and_steps_stop_whichever_comes_first(tmp_path):
-    assert fit(tmp_path / "a", max_steps=9, max_epochs=2)[1].step == 8
-    assert fit(tmp_path / "b", max_steps=5, max_epochs=2)[1].step == 5
+    assert fit(tmp_path / "a", max_steps=9, max_epochs=2)[0].progress.step == 8
+    assert fit(tmp_path / "b", max_steps=5, max_epochs=2)[0].progress.step == 5
 
 
-def test_validation_comes_once_an_epoch_unless_told(tmp_path):
+def test_validation_comes_once_an_epoch_unless_told_and_at_the_end(tmp_path):
     fit(tmp_path / "a", max_steps=10)
     fit(tmp_path / "b", max_steps=10, validate_every=3)
-    for folder, steps in (("a", [4, 8]), ("b", [3, 6, 9])):
+    for folder, steps in (("a", [4, 8, 10]), ("b", [3, 6, 9, 10])):
         found = [line["step"] for line in lines(tmp_path / folder) if "validation/error" in line]
         assert found == steps
 
 
-def test_the_last_checkpoint_holds_the_end(tmp_path):
-    task, _, _ = fit(tmp_path, max_steps=6)
-    state = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
-    assert state["step"] == 6
-    assert torch.equal(state["task"]["net.weight"], task.net.weight)
+def test_the_last_checkpoint_holds_the_end_and_the_one_before_is_kept(tmp_path):
+    state, _ = fit(tmp_path, max_steps=6, best_on=None)
+    last = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    assert last["progress"]["step"] == 6
+    assert torch.equal(last["task"]["net.weight"], state.task.net.weight)
+    assert load_checkpoint(tmp_path / "checkpoints" / "previous.pt")["progress"]["step"] == 4
+    assert not (tmp_path / "checkpoints" / "best.pt").exists()
 
 
-def test_a_run_from_a_checkpoint_ends_where_the_whole_run_ends(tmp_path):
-    whole, _, _ = fit(tmp_path / "whole", max_steps=6)
-    fit(tmp_path / "half", max_steps=3)
-    state = load_checkpoint(tmp_path / "half" / "checkpoints" / "last.pt")
-    task = Line()
-    task.load_state_dict(state["task"])
-    optimizer = torch.optim.SGD(task.parameters(), lr=0.1)
-    optimizer.load_state_dict(state["optimizer"])
-    logger = Logger(tmp_path / "half")
-    trainer = Trainer(max_steps=6, progress=False)
-    trainer.fit(task, Points(), optimizer, logger, Progress(state["step"]))
+class Worsening(Points):
+    """Data whose held-out error is lowest at the third of its evaluations."""
+
+    sizes = {"validation": 6, "test": 6}
+
+    def __init__(self):
+        super().__init__()
+        self.offsets = iter([3.0, 2.0, 1.0, 4.0, 5.0, 6.0])
+        self.asked = []
+
+    def batches(self, split):
+        self.asked.append(split)
+        offset = next(self.offsets)
+        yield from ((x, y + 10 * offset) for x, y in super().batches(split))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_best_weights_are_those_of_the_lowest_error_on_the_chosen_split(split, tmp_path):
+    data = Worsening()
+    state, _ = fit(tmp_path, data, max_steps=24, best_on=split)
+    assert state.progress.best_step == 12
+    assert set(data.asked) == {split}
+    best = load_checkpoint(tmp_path / "checkpoints" / "best.pt")
+    assert best["progress"]["step"] == 12
+    state.load_weights(best, "best.pt")
+    assert torch.equal(state.task.net.weight, best["task"]["net.weight"])
+
+
+def test_patience_ends_training(tmp_path):
+    state, reason = fit(tmp_path, Worsening(), max_steps=100, patience=2)
+    assert state.progress.step == 20
+    assert reason == "no improvement on validation in 2 evaluations"
+    assert fit(tmp_path, Worsening(), max_steps=100, patience=2)[0].progress.step == 20
+
+
+def test_time_ends_training_with_a_checkpoint_and_each_call_has_its_own(tmp_path):
+    for calls in (1, 2):
+        state, reason = fit(tmp_path, max_steps=10, max_time=1e-9)
+        assert reason == "trainer.max_time of 1e-09 s is reached"
+        last = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+        assert last["progress"]["step"] == state.progress.step == calls
+
+
+@pytest.mark.parametrize("stopped_after", [0, 2, 3, 8])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_stopped_run_ends_where_the_whole_run_ends_bit_by_bit(ema, stopped_after, tmp_path):
+    options = {"max_steps": 12, "log_every": 5, "ema": ema, "clip_norm": 1.0}
+    options["schedule"] = Schedule(warmup_steps=4, milestones=[2])
+    whole, _ = fit(tmp_path / "whole", **options)
+    _, reason = fit(tmp_path / "half", stop=stop_after(stopped_after), **options)
+    assert reason == "asked to"
+    again, _ = fit(tmp_path / "half", **options)
+    assert torch.equal(whole.task.net.weight, again.task.net.weight)
+    assert torch.equal(whole.evaluated.net.weight, again.evaluated.net.weight)
+    assert whole.progress.best == again.progress.best
+    for one, two in zip(lines(tmp_path / "whole"), lines(tmp_path / "half"), strict=True):
+        skipped = ("time", "time/step_ms", "memory/peak_mib", "nfe/backward")
+        assert [(k, one[k]) for k in one if k not in skipped] == [
+            (k, two[k]) for k in two if k not in skipped
+        ]
+
+
+def test_clipping_bounds_the_step(tmp_path):
+    free, _ = fit(tmp_path / "free", max_steps=1)
+    clipped, _ = fit(tmp_path / "clipped", max_steps=1, clip_norm=1e-3)
+    start = Line().net.weight
+    assert (free.task.net.weight - start).abs() > 1e-2
+    assert 0 < (clipped.task.net.weight - start).abs() <= 0.1 * 1e-3 + 1e-7
+
+
+def test_the_average_is_the_exponential_one(tmp_path):
+    trainer = Trainer(max_steps=5, ema=0.8, progress=False)
+    state, checkpoints = begin(trainer, tmp_path)
+    weights = []
+    state.optimizer.register_step_post_hook(
+        lambda *_: weights.append(state.task.net.weight.detach().clone())
+    )
+    logger = Logger(tmp_path)
+    trainer.fit(state, Points(), logger, checkpoints)
     logger.close()
-    assert torch.equal(whole.net.weight, task.net.weight)
+    average = weights[0]
+    for weight in weights[1:]:
+        average = 0.8 * average + 0.2 * weight
+    torch.testing.assert_close(state.evaluated.net.weight, average)
+
+
+def test_training_is_the_same_however_often_it_is_validated(tmp_path):
+    class Noisy(Points):
+        def train_batch(self, step):
+            return torch.randn(8, 1), torch.randn(8, 1)
+
+        def batches(self, split):
+            yield torch.randn(4, 1), torch.randn(4, 1)
+
+    ends = []
+    for every in (1, 3):
+        torch.manual_seed(5)
+        state, _ = fit(tmp_path / str(every), Noisy(), max_steps=9, validate_every=every)
+        ends.append(state.task.net.weight)
+    assert torch.equal(*ends)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
@@ -152,11 +262,48 @@ def test_events_can_be_read_back(tmp_path):
     assert {"time/step_ms", "memory/saved_mib"} <= set(events.Tags()["scalars"])
 
 
-def test_what_cannot_stop_or_count_is_refused():
-    with pytest.raises(ValueError, match="max_steps and trainer.max_epochs are both missing"):
-        Trainer()
-    with pytest.raises(ValueError, match=r"trainer\.log_every is 0, must be at least 1"):
-        Trainer(max_steps=1, log_every=0)
+def test_a_weight_that_is_not_finite_ends_the_run_and_the_last_good_checkpoint_stays(tmp_path):
+    class Exploding(Line):
+        def step(self, batch):
+            step = super().step(batch)
+            if self.backward_passes == 5:  # a finite loss whose gradient is not
+                return replace(step, loss=step.loss + (self.net.weight * 0).sqrt().sum())
+            return step
+
+    trainer = Trainer(max_steps=9, log_every=100, checkpoint_every=1, progress=False)
+    state, checkpoints = begin(trainer, tmp_path, Exploding())
+    logger = Logger(tmp_path)
+    with pytest.raises(Diverged, match="a weight is not finite after step 6"):
+        trainer.fit(state, Points(), logger, checkpoints)
+    logger.close()
+    last = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    assert last["progress"]["step"] == 5
+    assert last["task"]["net.weight"].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "max_steps and trainer.max_epochs are both missing"),
+        ({"max_steps": 1, "log_every": 0}, "trainer.log_every is 0, must be at least 1"),
+        ({"max_steps": 1, "max_time": 0}, "trainer.max_time is 0, must be positive"),
+        ({"max_steps": 1, "ema": 1.0}, "trainer.ema is 1.0, must be between 0 and 1"),
+        ({"max_steps": 1, "clip_norm": -1}, "trainer.clip_norm is -1, must be positive"),
+        ({"max_steps": 1, "patience": 2, "best_on": None}, "patience needs trainer.best_on"),
+    ],
+)
+def test_what_cannot_stop_or_count_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Trainer(**options)
+
+
+def test_choosing_on_data_that_are_not_held_out_is_refused():
+    class All(Points):
+        sizes = {"test": 6}
+
+    with pytest.raises(ValueError, match="best_on is validation, but no data are held out"):
+        Trainer(max_steps=1).steps(All())
+    assert Trainer(max_steps=1, best_on="test").steps(All()) == 1
 
 
 def test_log_lines_stand_in_for_the_bar(tmp_path, caplog):
@@ -167,13 +314,24 @@ def test_log_lines_stand_in_for_the_bar(tmp_path, caplog):
 
 
 def test_the_bar_shows_loss_and_nfe(tmp_path, capsys):
-    task, logger = Line(), Logger(tmp_path)
-    optimizer = torch.optim.SGD(task.parameters(), lr=0.1)
-    Trainer(max_steps=20, log_every=5, progress=True).fit(
-        task, Points(), optimizer, logger, Progress()
-    )
+    trainer = Trainer(max_steps=20, log_every=5, progress=True)
+    state, checkpoints = begin(trainer, tmp_path)
+    logger = Logger(tmp_path)
+    trainer.fit(state, Points(), logger, checkpoints)
     logger.close()
     shown = capsys.readouterr().err
     assert "20/20" in shown
     assert "nll" in shown
     assert "backward" in shown
+
+
+def test_a_profile_of_a_few_steps_is_left(tmp_path):
+    trainer = Trainer(max_steps=12, progress=False)
+    state, checkpoints = begin(trainer, tmp_path)
+    logger = Logger(tmp_path)
+    trainer.fit(state, Points(), logger, checkpoints, profiler=profiler(tmp_path / "tb"))
+    logger.close()
+    (trace,) = (tmp_path / "tb").glob("*.pt.trace.json")
+    names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert {f"ProfilerStep#{step}" for step in (4, 5, 6, 7)} <= names
+    assert "aten::linear" in names

@@ -1,0 +1,39 @@
+"""What a person sees of training: a bar on a terminal, some twenty log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+from .state import Progress
+
+log = logging.getLogger(__name__)
+
+SHOWN: list[tuple[str, str, Callable[[float], str]]] = [
+    ("train/loss", "loss", "{:.4f}".format),
+    ("train/nll", "nll", "{:.4f}".format),
+    ("train/accuracy", "accuracy", "{:.4f}".format),
+    ("nfe/forward", "nfe forward", "{:.0f}".format),
+    ("nfe/backward", "backward", "{:.0f}".format),
+]
+
+
+def steps_with_bar(done: Progress, total: int, log_every: int, bar: bool) -> Iterator[int]:
+    """The step numbers from ``done.step`` on."""
+    first, seconds, every = done.step, done.seconds, max(log_every, total // 20)
+    with tqdm(total=total, initial=first, disable=not bar, dynamic_ncols=True) as shown:
+        for step in range(first, total):
+            yield step
+            shown.update()
+            if done.step % log_every == 0:
+                shown.set_postfix_str(brief(done.means), refresh=False)
+            if not bar and (done.step % every == 0 or done.step == total):
+                left = (done.seconds - seconds) / (done.step - first) * (total - done.step)
+                log.info("step %d/%d  %s  %.0f s left", done.step, total, brief(done.means), left)
+
+
+def brief(means: dict[str, float]) -> str:
+    """What a bar has room for."""
+    return "  ".join(f"{label} {form(means[tag])}" for tag, label, form in SHOWN if tag in means)

@@ -1,0 +1,56 @@
+"""The states of all global random number generators."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import torch
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch on every device, numpy and Python."""
+    torch.manual_seed(seed)
+    numpy.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """Of torch on every device, numpy and Python, as tensors and plain values."""
+    of_numpy = numpy.random.get_state(legacy=False)
+    key = torch.from_numpy(of_numpy["state"]["key"].astype("int64"))
+    of_numpy["state"] = {**of_numpy["state"], "key": key}
+    version, internal, gauss = random.getstate()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": of_numpy,
+        "python": [version, list(internal), gauss],
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Back to what ``random_state`` returned; those of devices that are not here are left out."""
+    torch.set_rng_state(state["torch"].cpu())
+    key = state["numpy"]["state"]["key"].cpu().numpy().astype("uint32")
+    numpy.random.set_state({**state["numpy"], "state": {**state["numpy"]["state"], "key": key}})
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+
+
+@contextmanager
+def unchanged_randomness(seed: int) -> Iterator[None]:
+    """Draw from ``seed`` inside; outside, the numbers go on as if nothing had been drawn."""
+    state = random_state()
+    seed_all(seed)
+    try:
+        yield
+    finally:
+        set_random_state(state)

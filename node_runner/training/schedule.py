@@ -1,0 +1,40 @@
+"""The learning rate over the steps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """factor(step) = min(1, (step + 1) / warmup_steps) * gamma^(milestones passed).
+
+    A function of the step alone, so that a resumed run needs no state of it.
+
+    Args:
+        warmup_steps: steps over which the rate grows linearly to its full value.
+        milestones: epochs after which it is multiplied by ``gamma``.
+        gamma: factor at a milestone.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    warmup_steps: int = 0
+    milestones: Sequence[float] = ()
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0:
+            raise ValueError(f"schedule.warmup_steps is {self.warmup_steps}, must not be negative")
+        if not all(m > 0 for m in self.milestones):
+            raise ValueError(f"schedule.milestones is {list(self.milestones)}, must be positive")
+        if not self.gamma > 0:
+            raise ValueError(f"schedule.gamma is {self.gamma}, must be positive")
+
+    def factor(self, step: int, steps_per_epoch: int) -> float:
+        """Of the optimizer's learning rate at a step, counted from 0."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        passed = sum(step >= m * steps_per_epoch for m in self.milestones)
+        return warm * self.gamma**passed
