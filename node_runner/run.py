@@ -2,124 +2,195 @@
 
 outputs/<task>/<stamp>/
     config.yaml         the configuration
+    command.yaml        what was typed
     env.json            machine, versions, revision
     metrics.jsonl, tb/  the curves
     figures/            the pictures
-    checkpoints/        last.pt
+    checkpoints/        last.pt, previous.pt, best.pt
     result.json         state and final figures
     run.log             what was said
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from torch import nn
 
+from . import stored
 from .ode import SolverError
-from .schema import UserError, dotted
-from .training import Data, Diverged, Logger, Task, Trainer
+from .result import flat, report, result, shown, write_json
+from .schema import UserError
+from .training import (
+    Checkpoints,
+    Data,
+    Diverged,
+    Interrupt,
+    Interrupted,
+    Logger,
+    Runtime,
+    Summary,
+    Task,
+    Trainer,
+    TrainingState,
+    evaluate,
+    load_checkpoint,
+)
+from .training.profile import profiler
+from .training.randomness import unchanged_randomness
 from .training.runtime import environment
-from .training.trainer import Progress, Summary
 
 log = logging.getLogger(__name__)
-
-PROTOCOL = ("solver", "eval_solver", "divergence", "regularizer", "optimizer")
 
 
 @dataclass
 class Run:
-    """A run that has been built and can be executed."""
+    """A run that has been built and can be executed.
+
+    Attributes:
+        weights: which were evaluated: their step and why those.
+    """
 
     name: str
     folder: Path
     config: DictConfig
     environment: dict[str, object]
     device: torch.device
+    runtime: Runtime
     data: Data
-    task: Task
-    optimizer: torch.optim.Optimizer
     trainer: Trainer
+    state: TrainingState
     logger: Logger
-    progress: Progress = field(default_factory=Progress)
+    lock: Any
+    interrupt: Interrupt = field(default_factory=Interrupt)
     test: Summary = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def build(config: DictConfig, folder: Path, name: str) -> Run:
-        """Construct all objects.
+        """Construct all objects; go on from the checkpoint that lies in the folder, if any.
 
         Raises:
-            InstantiationException, UserError: for values that a constructor refuses.
-            FileNotFoundError: for data that is not there.
+            InstantiationException, UserError: for values that a constructor refuses, and for a
+                checkpoint of something else.
+            OSError: for data that are not there and folders that cannot be written to.
         """
-        trainer, runtime = construct(config.trainer), construct(config.runtime)
+        parts = deepcopy(config)  # to instantiate resolves what it is given, in place
+        runtime, trainer = construct(parts.runtime), construct(parts.trainer)
         device = told(runtime.apply, config.seed)
-        data = construct(config.data, seed=config.seed, device=device)
-        task = construct(config.task).to(device)
-        optimizer = told(construct(config.optimizer), task.parameters())
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        data = construct(parts.data, seed=config.seed, device=device)
+        task = construct(parts.task).to(device)
+        for each in fields(task):
+            runtime.prepare(each)
+        told(trainer.steps, data)
+        state = trainer.begin(task, told(construct(parts.optimizer), task.parameters()))
+        lock = stored.claim(folder)
+        if lock is None:
+            raise UserError(f"another process is writing to {shown(folder)}")
+        checkpoints, resume_at = Checkpoints(folder / "checkpoints"), None
+        if checkpoints.last.exists() or checkpoints.previous.exists():
+            told(state.load_state_dict, told(checkpoints.newest, device), str(folder))
+            resume_at = state.progress.step
+            log.info("%s goes on from step %d", shown(folder), resume_at)
+        stored.write(folder, config)
         here = environment(device)
         write_json(folder / "env.json", here)
-        logger = Logger(folder)
-        return Run(name, folder, config, here, device, data, task, optimizer, trainer, logger)
+        logger = Logger(folder, resume_at)
+        return Run(name, folder, config, here, device, runtime, data, trainer, state, logger, lock)
+
+    @property
+    def task(self) -> Task:
+        return self.state.task
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder / "checkpoints")
 
     def execute(self) -> str:
-        """Train, evaluate, show; returns the state, "done" or "diverged", which result.json holds.
+        """Train, or load what is to be evaluated; evaluate, show. Returns the state that
+        result.json holds: "done", "stopped" or "diverged".
 
         Raises:
-            KeyboardInterrupt: after all has been written.
+            Interrupted: after all has been written.
         """
-        log.info(
-            "%s: %s parameters, %d steps on %s, in %s",
-            self.name,
-            f"{self.parameters():,}",
-            self.trainer.steps(self.data),
-            self.device,
-            self.folder,
-        )
-        state, message = "failed", None
-        try:
-            self.trainer.fit(self.task, self.data, self.optimizer, self.logger, self.progress)
-            self.finish()
-            state = "done"
-        except (SolverError, Diverged) as error:
-            state, message = "diverged", str(error)
-            log.error("diverged at step %d: %s", self.progress.step, error)
-        except KeyboardInterrupt:
-            state, message = "stopped", "interrupted"
-            log.error("interrupted at step %d", self.progress.step)
-            raise
-        except BaseException as error:
-            message = f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            write_json(self.folder / "result.json", self.result(state, message))
-            self.logger.hparams(flat(self.config), self.final_metrics())
-            self.logger.close()
-            self.report(state)
+        with self.interrupt, self.log_file():
+            try:
+                state, message = self.work()
+            except (SolverError, Diverged) as error:
+                state, message = "diverged", str(error)
+            except Interrupted as error:
+                self.close("stopped", str(error))
+                raise
+            except BaseException as error:
+                with suppress(OSError):  # where the disk is full, say what was the first to fail
+                    self.close("failed", f"{type(error).__name__}: {error}")
+                raise
+            self.close(state, message)
         return state
+
+    def work(self) -> tuple[str, str | None]:
+        """Returns the state and why it is not plainly done."""
+        log.info("%s: %s parameters on %s", self.name, f"{self.parameters():,}", self.device)
+        if self.config.mode == "evaluate":
+            self.load(Path(self.config.run))
+            self.finish()
+            return "done", None
+        steps = self.trainer.steps(self.data)
+        log.info("%d steps, in %s", steps, shown(self.folder))
+        trace = profiler(self.folder / "tb") if self.runtime.profile else None
+        self.interrupt.deferred = True
+        reason = self.trainer.fit(
+            self.state, self.data, self.logger, self.checkpoints, self.interrupt, trace
+        )
+        self.interrupt.deferred = False
+        if self.interrupt.received is not None:
+            raise Interrupted(self.interrupt.received)
+        self.choose()
+        self.finish()
+        budget = reason is not None and "max_time" in reason
+        return "stopped" if budget else "done", reason
+
+    def choose(self) -> None:
+        """Put the weights to be evaluated into the task."""
+        done, split = self.state.progress, self.trainer.best_on
+        self.weights = {"step": done.step, "chosen": "the last"}
+        if split is not None and done.best_step is not None:
+            best = self.checkpoints.best
+            told(self.state.load_weights, told(load_checkpoint, best, self.device), str(best))
+            metric = self.task.headline.metric
+            reason = f"the lowest {split} {metric}, {done.best:.4g}"
+            self.weights = {"step": done.best_step, "chosen": reason, "split": split}
+
+    def load(self, path: Path) -> None:
+        """Put the weights of a checkpoint, or those that a run would evaluate, into the task."""
+        if path.is_dir():
+            there = Checkpoints(path / "checkpoints")
+            best = self.trainer.best_on is not None and there.best.exists()
+            path = there.best if best else there.last
+        checkpoint = told(load_checkpoint, path, self.device)
+        told(self.state.load_weights, checkpoint, str(path))
+        self.state.progress.step = checkpoint["progress"]["step"]
+        self.weights = {"step": self.state.progress.step, "chosen": str(path)}
 
     def finish(self) -> None:
         """Evaluate on the test set and draw."""
-        step = self.progress.step
-        self.test = self.trainer.evaluate(self.task, self.data, "test")
-        self.task.eval()
-        with torch.no_grad():
-            exhibit = self.task.show(self.data)
+        task, step = self.state.evaluated, self.state.progress.step
+        self.test = evaluate(task, self.data, "test")
+        with torch.no_grad(), unchanged_randomness(0):
+            exhibit = task.show(self.data)
         self.scalars = exhibit.scalars
-        self.logger.scalars(self.final_metrics(), step)
+        if self.trainer.best_on != "test":  # else the point is on the curve
+            self.logger.scalars(self.final_metrics(), step)
         for name, figure in exhibit.figures.items():
             self.logger.figure(name, figure, step)
 
@@ -129,63 +200,25 @@ class Run:
     def parameters(self) -> int:
         return sum(p.numel() for p in self.task.parameters())
 
-    def result(self, state: str, message: str | None) -> dict[str, Any]:
-        """The content of result.json."""
-        means, steps = self.progress.means, self.progress.step
-        here = self.environment
-        resolved = OmegaConf.to_container(self.config, resolve=True)
-        return {
-            "state": state,
-            "message": message,
-            "task": self.name,
-            "cell": self.config.cell,
-            "seed": self.config.seed,
-            "metrics": {f"test/{k}": v for k, v in self.test.items()}
-            | {name: {"mean": value} for name, value in self.scalars.items()},
-            "training": means,
-            "protocol": {key: resolved[key] for key in PROTOCOL if key in resolved},
-            "data": {"name": self.data.name, "part": self.data.part, "sizes": self.data.sizes},
-            "parameters": self.parameters(),
-            "nfe": {
-                "forward": means.get("nfe/forward"),
-                "backward": means.get("nfe/backward"),
-                "evaluation": self.test.get("nfe", {}).get("mean"),
-            },
-            "memory": {k: means.get(f"memory/{k}") for k in ("peak_mib", "saved_mib")},
-            "steps": steps,
-            "epochs": steps / self.data.steps_per_epoch,
-            "wall_seconds": round(self.progress.seconds, 3),
-            "device": here["device"],
-            "world_size": here["world_size"],
-            "global_batch": self.config.data.get("batch_size"),
-            "versions": here["versions"],
-            "revision": here["revision"],
-        }
+    def close(self, state: str, message: str | None) -> None:
+        """Write the result and everything that is still open."""
+        write_json(self.folder / "result.json", result(self, state, message))
+        self.logger.hparams(flat(self.config), self.final_metrics())
+        self.logger.close()
+        log.info("%s", report(self, state, message))
+        self.lock.close()
 
-    def report(self, state: str) -> None:
-        """The end of the run for a person: figures first, then where things are."""
-        means, done, folder = self.progress.means, self.progress, shown(self.folder)
-        rows = [(f"{state}:", f"{self.name}, {done.step} steps in {done.seconds:.0f} s")]
-        metric, unit, factor = self.task.headline
-        if metric in self.test:
-            value = self.test[metric]
-            mean, error = factor * value["mean"], factor * value["standard_error"]
-            spread = f"standard error over {value['n']} samples"
-            rows.append((f"test {metric}", f"{mean:.4f} ± {error:.4f} {unit} ({spread})"))
-        if "nfe/forward" in means:
-            spent = {"forward": means["nfe/forward"], "backward": means["nfe/backward"]}
-            if "nfe" in self.test:
-                spent["evaluation"] = self.test["nfe"]["mean"]
-            rows.append(("NFE", ", ".join(f"{what} {nfe:.0f}" for what, nfe in spent.items())))
-        rows += [(name, f"{value:.4f}") for name, value in self.scalars.items()]
-        pictures = sorted(self.folder.glob("figures/*.png"))
-        rows += [("picture", str(folder / path.relative_to(self.folder))) for path in pictures]
-        rows += [
-            ("result", str(folder / "result.json")),
-            ("TensorBoard", str(folder / "tb")),
-            ("", f"open with: {tensorboard()} --logdir {folder}"),
-        ]
-        log.info("%s", "\n".join(["", *(f"  {label:<18}{text}" for label, text in rows)]))
+    @contextmanager
+    def log_file(self) -> Iterator[None]:
+        """What is logged goes to run.log too."""
+        handler = logging.FileHandler(self.folder / "run.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
 
 def construct(node: DictConfig, **provided: object) -> Any:
@@ -195,10 +228,12 @@ def construct(node: DictConfig, **provided: object) -> Any:
     return instantiate(node, _convert_="all", **provided)
 
 
-def tensorboard() -> str:
-    """The command that opens TensorBoard from here, whether or not its folder is on the PATH."""
-    beside = Path(sys.executable).with_name("tensorboard")
-    return str(shown(beside)) if which("tensorboard") is None and beside.exists() else "tensorboard"
+def fields(task: nn.Module) -> Iterator[nn.Module]:
+    """The right-hand sides f(t, x) in a task: what its parts call ``field``."""
+    for module in task.modules():
+        found = getattr(module, "field", None)
+        if isinstance(found, nn.Module):
+            yield found
 
 
 def told(function: Callable, *arguments: object) -> Any:
@@ -209,24 +244,3 @@ def told(function: Callable, *arguments: object) -> Any:
         return function(*arguments)
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def shown(folder: Path) -> Path:
-    """The path as a person would type it here."""
-    try:
-        return folder.relative_to(Path.cwd())
-    except ValueError:
-        return folder
-
-
-def flat(config: DictConfig) -> dict[str, object]:
-    """Options by dotted name, for TensorBoard's table."""
-    tree = OmegaConf.to_container(config, resolve=True)
-    return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all; NaN is written as Python does and read by Python."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -21,10 +21,15 @@ class UserError(ValueError):
     """A mistake in what was typed: told in one line, exit code 2."""
 
 
+MODES = ("train", "evaluate", "fetch")
+
+
 class Root(TypedDict):
     """The keys of the configuration outside its groups, and their types."""
 
-    mode: Literal["train"]
+    mode: Literal[MODES]
+    run: str | None
+    resume: str | None
     seed: int
     tol: float
     atol_ratio: float
@@ -45,6 +50,7 @@ NODES = (
     "data",
     "model",
     "optimizer",
+    "schedule",
     "trainer",
     "task",
 )
@@ -196,7 +202,8 @@ def describe(hint: Any) -> str:
 
 def nearest(value: object, hint: Any) -> str:
     """A suggestion for a misspelt choice."""
-    options = [str(option) for option in get_args(hint)] if get_origin(hint) is Literal else []
+    hints = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    options = [str(o) for h in hints if get_origin(h) is Literal for o in get_args(h)]
     near = get_close_matches(str(value), options, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -104,14 +104,6 @@ def test_what_a_constructor_refuses_ends_in_one_line_and_exit_code_2(tmp_path):
     assert done.stderr.strip() == "node-run: solver.step_size is -1, must be positive"
 
 
-def test_data_that_is_not_there_is_named(tmp_path, monkeypatch):
-    from node_runner.data import mnist
-
-    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(FileNotFoundError, match="place train-images-idx3-ubyte.gz, .* there"):
-        mnist.load(tmp_path, train=True)
-
-
 def test_a_diverging_run_is_a_result_and_exit_code_3(tmp_path):
     done = node_run(tmp_path, *SMALL, "solver.max_steps=1")
     assert done.returncode == 3, done.stderr

@@ -1,0 +1,120 @@
+"""What a run leaves behind: result.json for programs, a few lines for a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from .schema import dotted
+
+if TYPE_CHECKING:
+    from .run import Run
+
+PROTOCOL = ("solver", "eval_solver", "divergence", "regularizer", "optimizer", "schedule")
+OF_ODES = ("solver", "eval_solver")
+
+
+def result(run: Run, state: str, message: str | None) -> dict[str, Any]:
+    """The content of result.json."""
+    done, here = run.state.progress, run.environment
+    return {
+        "state": state,
+        "message": message,
+        "mode": run.config.mode,
+        "task": run.name,
+        "cell": run.config.cell,
+        "seed": run.config.seed,
+        "metrics": {f"test/{k}": v for k, v in run.test.items()}
+        | {name: {"mean": value} for name, value in run.scalars.items()},
+        "training": done.means,
+        "protocol": {**protocol(run.config), "weights": run.weights},
+        "data": {"name": run.data.name, "part": run.data.part, "sizes": run.data.sizes},
+        "parameters": run.parameters(),
+        "nfe": {
+            "forward": done.means.get("nfe/forward"),
+            "backward": done.means.get("nfe/backward"),
+            "evaluation": run.test.get("nfe", {}).get("mean"),
+        },
+        "memory": {k: done.means.get(f"memory/{k}") for k in ("peak_mib", "saved_mib")},
+        "steps": done.step,
+        "epochs": done.step / run.data.steps_per_epoch,
+        "wall_seconds": round(done.seconds, 3),
+        "device": here["device"],
+        "world_size": here["world_size"],
+        "global_batch": run.config.data.get("batch_size"),
+        "versions": here["versions"],
+        "revision": here["revision"],
+    }
+
+
+def protocol(config: DictConfig) -> dict[str, Any]:
+    """How the figures came about; a net without an ODE has no solver."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    plain = "${solver}" not in OmegaConf.to_yaml(config.get("model"))
+    left_out = OF_ODES if plain else ()
+    return {key: resolved[key] for key in PROTOCOL if key in resolved and key not in left_out}
+
+
+def report(run: Run, state: str, message: str | None) -> str:
+    """The end of the run for a person: figures first, then where things are."""
+    done, folder = run.state.progress, shown(run.folder)
+    means = done.means
+    rows = [(f"{state}:", f"{run.name}, {done.step} steps in {done.seconds:.0f} s")]
+    if message:
+        rows.append(("because", message))
+    metric, unit, factor = run.task.headline
+    if metric in run.test:
+        value = run.test[metric]
+        mean, error = factor * value["mean"], factor * value["standard_error"]
+        spread = f"standard error over {value['n']} samples"
+        rows.append((f"test {metric}", f"{mean:.4f} ± {error:.4f} {unit} ({spread})"))
+        rows.append(("weights", f"step {run.weights['step']}, {run.weights['chosen']}"))
+    spent = {k: means[f"nfe/{k}"] for k in ("forward", "backward") if f"nfe/{k}" in means}
+    if "nfe" in run.test:
+        spent["evaluation"] = run.test["nfe"]["mean"]
+    if spent:
+        rows.append(("NFE", ", ".join(f"{what} {nfe:.0f}" for what, nfe in spent.items())))
+    rows += [(name, f"{value:.4f}") for name, value in run.scalars.items()]
+    pictures = sorted(run.folder.glob("figures/*.png"))
+    rows += [("picture", str(folder / path.relative_to(run.folder))) for path in pictures]
+    rows.append(("result", str(folder / "result.json")))
+    if state == "stopped" and run.checkpoints.last.exists():
+        rows.append(("to go on", f"node-run resume={folder}"))
+    rows += [
+        ("TensorBoard", str(folder / "tb")),
+        ("", f"open with: {tensorboard()} --logdir {folder}"),
+    ]
+    return "\n".join(["", *(f"  {label:<18}{text}" for label, text in rows)])
+
+
+def tensorboard() -> str:
+    """The command that opens TensorBoard from here, whether or not its folder is on the PATH."""
+    beside = Path(sys.executable).with_name("tensorboard")
+    return str(shown(beside)) if which("tensorboard") is None and beside.exists() else "tensorboard"
+
+
+def shown(folder: Path) -> Path:
+    """The path as a person would type it here."""
+    try:
+        return folder.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return folder
+
+
+def flat(config: DictConfig) -> dict[str, object]:
+    """Options by dotted name, for TensorBoard's table."""
+    tree = OmegaConf.to_container(config, resolve=True)
+    return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all; NaN is written as Python does and read by Python."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,182 @@
+"""Runs that lie on disk: what they were started with, whether they can go on, who writes to them.
+
+A run is composed again from the overrides that it was started with, and what is typed on top of
+them changes its stored configuration, leaf by leaf. So a file of conf/ that has changed since does
+not change the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from .schema import UserError, dotted, first_line
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two processes in one folder are not noticed
+    fcntl = None
+
+CALL = ("mode", "run", "resume")  # of a call, not of the run
+LOOKS = ("runtime.device", "runtime.threads", "runtime.profile", "trainer.log_every")
+LOOKS += ("trainer.progress", "trainer.checkpoint_every", "paths")
+LIMITS = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time")
+FINISHED = ("done", "diverged")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A run's folder, its configuration, and how it was started."""
+
+    folder: Path
+    config: DictConfig
+    overrides: list[str]
+    config_dir: str | None = None
+
+    def changed_by(self, config: DictConfig) -> tuple[DictConfig, list[str]]:
+        """The stored configuration with what ``config``, composed of the run's own overrides and
+        what was typed, changes in it; and the keys that it changes.
+        """
+        before, after = leaves(compose("config", self.overrides)), leaves(config)
+        changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        new = self.config.copy()
+        with open_dict(new):
+            for key in changed:
+                if key in after:
+                    OmegaConf.update(new, key, after[key], force_add=True)
+                else:
+                    parent, _, leaf = key.rpartition(".")
+                    (OmegaConf.select(new, parent) if parent else new).pop(leaf, None)
+        return new, [key for key in changed if key not in CALL]
+
+
+def read(path: str | Path, option: str) -> Stored:
+    """The run in a folder, or the run that a checkpoint belongs to.
+
+    Raises:
+        UserError: if it is none.
+    """
+    folder = Path(path)
+    if folder.is_file():
+        folder = folder.parents[1] if folder.parent.name == "checkpoints" else folder.parent
+    if not folder.is_dir():
+        raise UserError(f"{option}={path}: there is no such folder{nearest_run(folder)}")
+    try:
+        command = OmegaConf.to_container(OmegaConf.load(folder / "command.yaml"))
+        config = OmegaConf.load(folder / "config.yaml")
+        return Stored(folder, config, command["overrides"], command["config_dir"])
+    except (OSError, OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{option}={path} is no run: {first_line(error)}; a run's folder is such as "
+            "outputs/<task>/<stamp> and holds config.yaml and command.yaml"
+        ) from error
+
+
+def nearest_run(folder: Path) -> str:
+    """Where the newest run beside a folder that is not there lies."""
+    beside = [file.parent for file in folder.parent.glob("*/command.yaml")]
+    return f"; the newest run there is {max(beside, key=modified)}" if beside else ""
+
+
+def write(folder: Path, config: DictConfig) -> None:
+    """Leave what ``read`` reads, of the job that Hydra is running."""
+    job = HydraConfig.get()
+    kept = config.copy()
+    with open_dict(kept):
+        kept.resume = None
+    overrides = [o for o in job.overrides.task if not o.startswith("resume=")]
+    added = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
+    command = {"overrides": overrides, "config_dir": added[0] if added else None}
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(kept), encoding="utf-8")
+    (folder / "command.yaml").write_text(OmegaConf.to_yaml(command), encoding="utf-8")
+
+
+def leaves(config: DictConfig) -> dict[str, Any]:
+    """Every value by its dotted name, interpolations as they were written. Empty groups count."""
+    tree = OmegaConf.to_container(config, resolve=False)
+    return {k: v for k, v in dotted(tree) if not (isinstance(v, dict) and v)}
+
+
+def within(key: str, prefixes: Sequence[str]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def refuse_changes(stored: Stored, config: DictConfig, changed: Sequence[str]) -> None:
+    """To resume is to go on with the same run.
+
+    Raises:
+        UserError: naming the first value that would make it another.
+    """
+    for key in changed:
+        if not within(key, (*LOOKS, *LIMITS)):
+            there, here = (OmegaConf.select(c, key) for c in (stored.config, config))
+            raise UserError(
+                f"resume={stored.folder} goes on with {key}={there}, but {here} was typed; only "
+                f"{', '.join((*LIMITS, *LOOKS))} may change"
+            )
+
+
+def unfinished(config: DictConfig) -> Iterator[Path]:
+    """Folders under paths.out, the newest first, of runs that did not end, that no process is
+    writing to, and that have the same configuration: all but how long a call may take, where it
+    computes and what it shows.
+    """
+    wanted = comparable(config)
+    found = []
+    for file in Path(config.paths.out).rglob("command.yaml"):
+        folder = file.parent
+        checkpoints = [p for p in folder.glob("checkpoints/*.pt") if p.stem in ("last", "previous")]
+        if checkpoints and state_of(folder) not in FINISHED:
+            with suppress(UserError):
+                if comparable(read(folder, "resume").config) == wanted:
+                    found.append((max(map(modified, checkpoints)), folder))
+    yield from (folder for _, folder in sorted(found, reverse=True) if is_free(folder))
+
+
+def comparable(config: DictConfig) -> dict[str, Any]:
+    skipped = ("run", "resume", *LOOKS, "trainer.max_time")
+    return {key: value for key, value in leaves(config).items() if not within(key, skipped)}
+
+
+def state_of(folder: Path) -> str | None:
+    """That of result.json; None while there is none."""
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))["state"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def modified(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def is_free(folder: Path) -> bool:
+    lock = claim(folder)
+    if lock is not None:
+        lock.close()
+    return lock is not None
+
+
+def claim(folder: Path) -> TextIO | None:
+    """A lock on the folder, held while the returned file is open; None if another process has it.
+
+    The system gives it up when that process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / ".lock", "w")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+    return file

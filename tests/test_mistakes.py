@@ -1,0 +1,155 @@
+"""Mistakes of a user: one line on standard error that says what and where, exit code 2."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from node_runner import cli
+
+SMALL = ["trainer.max_steps=6", "data.test_size=16", "data.batch_size=8", "task.grid=8"]
+SMALL += ["data.validation_size=8", "model.field.hidden=[8]"]
+NEAR = "; did you mean "
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch, capfd):
+    """Runs node-run in an empty folder and returns its only line of complaint."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setenv("NODE_RUNNER_DATA", str(tmp_path / "nowhere"))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["node-run"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        shown = capfd.readouterr()
+        assert ended.value.code == 2, shown
+        assert "Traceback" not in shown.out + shown.err
+        (line,) = shown.err.strip().splitlines()
+        return line.removeprefix("node-run: ")
+
+    return run
+
+
+NAMES = [
+    ("solvr=dopri5", "unknown solvr", "solver?"),
+    ("task=ffjord_to", "unknown task=ffjord_to", "ffjord_toy?"),
+    ("task=odenet_mnist model=odnet", "unknown model=odnet", "odenet?"),
+    ("task=odenet_mnist model/stem=rez", "unknown model/stem=rez", "res?"),
+    ("solver=dopri", "unknown solver=dopri", "dopri8?"),
+    ("solver.method=dopri6", "unknown method 'dopri6'", "'dopri8'?"),
+    ("solver.rtoll=1", "unknown solver.rtoll", "solver.rtol?"),
+    ("+solver.rtoll=1", "unknown solver.rtoll", "solver.rtol?"),
+    ("++solver.rtoll=1", "unknown solver.rtoll", "solver.rtol?"),
+    ("trainer.max_step=1", "unknown trainer.max_step", "trainer.max_steps?"),
+    ("mode=evaluat run=.", "mode is 'evaluat'", "evaluate?"),
+    ("trainer.best_on=tst", "trainer.best_on is 'tst'", "test?"),
+]
+
+
+@pytest.mark.parametrize(("typed", "what", "near"), NAMES, ids=[name for name, _, _ in NAMES])
+def test_a_misspelt_name_is_refused_with_the_nearest_one(typed, what, near, told):
+    line = told(*typed.split())
+    assert what in line
+    assert NEAR + near in line
+
+
+VALUES = [
+    ("tol=0", "tol is 0, must be positive"),
+    ("tol=-1e-3", "tol is -0.001, must be positive"),
+    ("tol=small", "tol is 'small', must be a number"),
+    ("runtime.device=tpu", "runtime.device is 'tpu', must be one of auto, cpu, cuda"),
+    ("runtime.amp=yes please", "runtime.amp is 'yes please', must be true or false"),
+    ("data.batch_size=0", "data.batch_size is 0, must be at least 1"),
+    ("data.batch_size=1.5", "data.batch_size is 1.5, must be an integer"),
+    ("solver=rk4 solver.step_size=0", "solver.step_size is 0, must be positive"),
+    ("solver=rk4 ~solver.step_size", "solver.step_size is missing: rk4 takes fixed steps"),
+    ("solver=rk4 solver.rtol=1e-3", "solver.rtol does nothing: rk4 takes fixed steps"),
+    ("trainer.max_time=0", "trainer.max_time is 0, must be positive"),
+    ("trainer.ema=2", "trainer.ema is 2, must be between 0 and 1"),
+    ("schedule.milestones=[-1]", "schedule.milestones is [-1], must be positive"),
+    ("trainer.best_on=null trainer.patience=3", "trainer.patience needs trainer.best_on"),
+    (
+        "task=odenet_mnist model=resnet gradient=replay",
+        "gradient=replay: this task and model have no gradient",
+    ),
+    ("task=odenet_mnist model=mlp model/stem=res", "model have no model/stem to choose"),
+]
+
+
+@pytest.mark.parametrize(("typed", "message"), VALUES, ids=[value for value, _ in VALUES])
+def test_an_impossible_value_is_refused_by_name(typed, message, told):
+    typed = ["runtime.amp=yes please"] if "please" in typed else typed.split()
+    assert message in told(*typed)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_an_absent_device_is_named(told):
+    assert told("runtime=cuda").endswith("torch sees no CUDA device; use runtime=cpu")
+
+
+def test_absent_data_without_a_network_are_named_and_how_to_fetch_them(told, tmp_path):
+    line = told("task=odenet_mnist")
+    assert f"{tmp_path / 'nowhere' / 'MNIST' / 'raw'} lacks train-images-idx3-ubyte" in line
+    assert "node-run mode=fetch task=odenet_mnist" in line
+    assert "NODE_RUNNER_DATA" in line
+    assert "lacks train-images" in told("mode=fetch", "task=odenet_mnist")
+
+
+def test_a_damaged_file_of_data_is_named(told, tmp_path):
+    file = tmp_path / "nowhere" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"not what was published")
+    assert f"{file} is damaged: its md5 is" in told("task=odenet_mnist")
+
+
+@pytest.mark.parametrize("out", ["a file", "/proc/nothing"])
+def test_an_output_folder_that_cannot_be_written_to_is_named(out, told, tmp_path):
+    (tmp_path / "a file").touch()
+    line = told(f"paths.out='{out}'", *SMALL)
+    assert out in line
+    assert "set paths.out to a folder that can be written to" in line
+
+
+RUNS = [
+    ("resume=nothing", "resume=nothing: there is no such folder"),
+    ("resume=.", "resume=. is no run"),
+    ("mode=evaluate run=.", "run=. is no run"),
+    ("mode=evaluate run=nothing/checkpoints/last.pt", "there is no such folder"),
+    ("mode=evaluate", "mode=evaluate and run=PATH go together"),
+    ("run=x", "mode=evaluate and run=PATH go together"),
+    ("mode=evaluate run=x resume=auto", "it does not go with mode=evaluate"),
+    ("-m resume=x seed=0,1", "with -m there is resume=auto"),
+    ("-m mode=evaluate run=x,y", "run takes one folder"),
+]
+
+
+@pytest.mark.parametrize(("typed", "message"), RUNS, ids=[run for run, _ in RUNS])
+def test_what_is_no_run_is_refused(typed, message, told):
+    assert message in told(*typed.split())
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_is_told_in_a_line(tmp_path):
+    command = [sys.executable, "-m", "node_runner", *SMALL, "trainer.checkpoint_every=1"]
+    small = subprocess.run([*command, "trainer.max_steps=1"], cwd=tmp_path, capture_output=True)
+    assert small.returncode == 0
+    (last,) = tmp_path.rglob("last.pt")
+    resumed = [*command, f"resume={last.parents[1]}", "trainer.max_steps=4"]
+    resumed = [c for c in resumed if c not in SMALL]
+    before = last.read_bytes()
+
+    def no_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 100,) * 2)
+
+    full = subprocess.run(resumed, cwd=tmp_path, capture_output=True, text=True, preexec_fn=no_room)
+    assert full.returncode == 2, full.stderr
+    (line,) = full.stderr.strip().splitlines()
+    assert f"cannot write {os.path.relpath(last, tmp_path)}" in line.replace(f"{tmp_path}/", "")
+    assert "File too large; the one there stays as it was" in line
+    assert last.read_bytes() == before
+    again = subprocess.run(resumed, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
