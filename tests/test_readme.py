@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.S))
+@pytest.mark.parametrize("block", re.findall(r"```python\n(import.*?)```", TEXT, re.S))
 def test_python_examples_run(block):
     scope = {}
     exec(block, scope)
@@ -26,7 +26,9 @@ def test_every_method_is_listed():
     assert sorted(listed) == methods.names()
 
 
-@pytest.mark.parametrize("group", ["gradient", "divergence", "regularizer", "task"])
+@pytest.mark.parametrize(
+    "group", ["gradient", "divergence", "regularizer", "task", "model", "schedule"]
+)
 def test_every_choice_is_named(group):
     for file in (config.FOLDER / group).glob("*.yaml"):
         assert f"`{file.stem}`" in TEXT, f"{group}={file.stem}"
