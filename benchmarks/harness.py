@@ -92,7 +92,9 @@ def parser(doc: str, rounds: bool = False) -> argparse.ArgumentParser:
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="folder for the table (and plot)")
     if rounds:
-        made.add_argument("--rounds", type=int, default=11, help="counted rounds, default 11")
+        made.add_argument(
+            "--rounds", type=int, default=11, help="counted rounds, default %(default)s"
+        )
     return made
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class ConcatConv(nn.Module):
-    """3x3 convolution of [t, x], time as one more constant channel."""
+    """3x3 convolution of [t, x], time as one more constant channel.
+
+    [t, x] is never made: its convolution is the sum of those of t and of x, and one time for all
+    samples is one image, which carries the bias as well.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -16,8 +19,10 @@ class ConcatConv(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """t: () or (B,); x: (B, C, H, W). Returns (B, C, H, W)."""
-        time = t.view(-1, 1, 1, 1).expand(x.shape[0], 1, *x.shape[2:])
-        return self.conv(torch.cat((time, x), dim=1))
+        of_time, of_x = self.conv.weight.split((1, x.shape[1]), dim=1)
+        time = t.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        shift = F.conv2d(time, of_time, self.conv.bias, padding=1)
+        return F.conv2d(x, of_x, padding=1).add_(shift)
 
 
 class ConvField(nn.Module):
@@ -37,6 +42,7 @@ class ConvField(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """t: () or (B,); x: (B, C, H, W). Returns dx/dt, (B, C, H, W)."""
-        x = self.conv1(t, F.relu(self.norm1(x)))
-        x = self.conv2(t, F.relu(self.norm2(x)))
+        # In place: no backward pass needs what a norm has returned.
+        x = self.conv1(t, self.norm1(x).relu_())
+        x = self.conv2(t, self.norm2(x).relu_())
         return self.norm3(x)

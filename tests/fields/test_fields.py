@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from node_runner.fields import MLP, ConvField
+from node_runner.fields.conv import ConcatConv
 from node_runner.fields.layers import ACTIVATIONS, LAYERS, ConcatLinear, ConcatSquashLinear
 
 
@@ -84,6 +85,55 @@ def test_concat_equals_its_formula(draw):
     w, b = layer.linear.weight, layer.linear.bias
     expected = torch.cat([t.expand(6, 1), x], dim=1) @ w.T + b
     torch.testing.assert_close(layer(t, x), expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("times", [(), (4,)], ids=["one time", "its own time each"])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1)], ids=["image", "one pixel"])
+def test_concat_conv_equals_its_formula_and_so_do_its_gradients(times, size, draw):
+    """Pixels at the border see fewer of the time's, so that the shift is no constant."""
+    layer = ConcatConv(6).double()
+    t, x, cotangent = draw(*times), draw(4, 6, *size), draw(4, 6, *size)
+    inputs = [t.requires_grad_(), x.requires_grad_(), *layer.parameters()]
+    channel = t.view(-1, 1, 1, 1).expand(4, 1, *size)
+    results = layer(t, x), layer.conv(torch.cat((channel, x), dim=1))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-13)
+    for mine, expected in zip(
+        *(torch.autograd.grad(result, inputs, cotangent) for result in results), strict=True
+    ):
+        torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_conv_field_equals_its_formula_and_leaves_its_input_as_it_was(draw):
+    field, t, x = ConvField(6).double(), draw(), draw(4, 6, 5, 5)
+    before = x.clone()
+    found, y = field(t, x), x
+    for norm, layer in ((field.norm1, field.conv1), (field.norm2, field.conv2)):
+        y = layer(t, torch.relu(norm(y)))
+    assert torch.equal(found, field.norm3(y))
+    assert torch.equal(x, before)
+
+
+def test_conv_field_has_the_right_first_and_second_derivatives(draw):
+    """By finite differences: a change in place must not reach what a backward pass has saved."""
+    field = ConvField(2).double()
+    t, x = draw().requires_grad_(), draw(2, 2, 2, 3).requires_grad_()
+    for norm in (field.norm1, field.norm2):  # far from ReLU's kink: one channel passes, one not
+        norm.bias.data = torch.tensor([4.0, -4.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(field, (t, x))
+    assert torch.autograd.gradgradcheck(field, (t, x))
+
+
+def test_conv_field_under_vmap_equals_a_loop(draw):
+    field, t, x = ConvField(6).double(), draw(3), draw(3, 2, 6, 4, 4)
+    alone = torch.stack([field(*pair) for pair in zip(t, x, strict=True)])
+    torch.testing.assert_close(torch.func.vmap(field)(t, x), alone, rtol=1e-12, atol=1e-13)
+
+
+def test_keys_of_the_conv_field_are_those_of_its_layers():
+    """Checkpoints hold one weight for [t, x], as if they were concatenated."""
+    shapes = {key: tuple(value.shape) for key, value in ConvField(6).state_dict().items()}
+    assert shapes["conv1.conv.weight"] == shapes["conv2.conv.weight"] == (6, 7, 3, 3)
+    assert len(shapes) == 10
 
 
 def test_mlp_has_no_activation_after_its_last_layer(draw):
