@@ -7,20 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import NamedTuple, TextIO, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 
 from . import stored
 from .command_line import check_command_line, parse, with_stored
 from .config import FOLDER, VERSION_BASE, register
-from .schema import UserError, check
-
-if TYPE_CHECKING:
-    from .run import Run
+from .schema import UserError, check, first_line
 
 T = TypeVar("T")
 
@@ -32,27 +29,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``node-run`` and ``python -m node_runner``; exits with the codes above."""
     argv = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints what is ours to explain
-    register()
-    states: list[int] = []
+    codes: list[int] = []
 
     @hydra.main(version_base=VERSION_BASE, config_path=str(FOLDER), config_name="config")
     def run(config: DictConfig) -> None:
-        states.append(job(config))
+        codes.append(job(config))
 
     try:
-        line = parse(argv)
-        if line.runs:
-            argv = with_stored(argv, line)
-            check_command_line(parse(argv))
-        sys.argv = [sys.argv[0], *argv]
+        sys.argv = [sys.argv[0], *checked(argv)]
         run()
     except UserError as error:
         sys.exit(complain(error))
     except OSError as error:  # Hydra makes the folder of a run
         sys.exit(complain(OSError(f"{error}; set paths.out to a folder that can be written to")))
+    except InstantiationException:  # from a job: a bug
+        raise
+    except HydraException as error:
+        sys.exit(complain(error))
     except KeyboardInterrupt:
         sys.exit(SIGNAL + 2)
-    sys.exit(max(states, default=OK))
+    sys.exit(max(codes, default=OK))
+
+
+def checked(argv: list[str]) -> list[str]:
+    """The command line for Hydra: what was typed, behind that of a stored run if it names one.
+
+    Raises:
+        UserError: for what makes no sense.
+    """
+    line = parse(argv)
+    register(line.config_dir)
+    if line.composes:
+        argv = with_stored(argv, line)
+        whole = parse(argv)
+        register(whole.config_dir)
+        check_command_line(whole, line)
+    return argv
 
 
 def complain(error: BaseException) -> int:
@@ -69,12 +81,11 @@ def job(config: DictConfig) -> int:
     """
     from .training import Interrupted  # torch takes seconds to import; --help should not wait
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    made = Path(HydraConfig.get().runtime.output_dir)
     try:
         if config.mode == "fetch":
             return fetch(config)
-        run = build(config, folder)
-        return CODES[run.execute()]
+        return CODES[train_or_evaluate(config, made)]
     except (UserError, OSError) as error:
         return complain(error)
     except Interrupted as error:
@@ -83,14 +94,14 @@ def job(config: DictConfig) -> int:
         raise SystemExit(SIGNAL + 2) from None
     finally:
         with suppress(OSError):
-            folder.rmdir()  # made by Hydra; empty if nothing came of it, or another was resumed
+            made.rmdir()  # by Hydra; empty if nothing came of it, or another was gone on with
 
 
 def fetch(config: DictConfig) -> int:
     """Download and verify the data of the task."""
     import torch
 
-    from .run import construct
+    from .build import construct
 
     check(config)
     data = explained(lambda: construct(config.data, seed=config.seed, device=torch.device("cpu")))
@@ -99,37 +110,56 @@ def fetch(config: DictConfig) -> int:
     return OK
 
 
-def build(config: DictConfig, folder: Path) -> Run:
-    """The run, ready to be executed.
+def train_or_evaluate(config: DictConfig, folder: Path) -> str:
+    """The run that the job is, from its objects to its state.
 
     Raises:
         UserError: for what the check, a constructor or the file system refuses.
     """
-    from .run import Run
+    from .build import build
+    from .result import as_typed, shown
+    from .run import log_file
 
     name = HydraConfig.get().runtime.choices.task
-    config, folder = located(config, folder)
-    check(config)
-    return explained(lambda: Run.build(config, folder, name))
+    place = located(config, folder)
+    check(place.config)
+    with log_file(place.folder):
+        run = explained(lambda: build(place.config, place.folder, name, place.resumes, place.lock))
+        try:
+            return run.execute()
+        except OSError as error:
+            hint = as_typed("resume", shown(place.folder))
+            raise UserError(f"{error}; with room there, node-run {hint} goes on") from error
 
 
-def located(config: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
-    """The configuration and the folder that the job is to have: its own, or those of a run that it
-    evaluates or goes on with.
+class Place(NamedTuple):
+    """The configuration and the folder of a job; whether it goes on with the run there; the lock
+    on the folder, if it is held already.
+    """
+
+    config: DictConfig
+    folder: Path
+    resumes: bool = False
+    lock: TextIO | None = None
+
+
+def located(config: DictConfig, folder: Path) -> Place:
+    """Where the job belongs: in its own folder, or with the run that it evaluates or goes on with.
 
     Raises:
         UserError: if that is no run, or would become another one.
     """
     if config.mode == "evaluate":
-        return stored.read(config.run, "run").changed_by(config)[0], folder
+        return Place(stored.read(config.run, "run").changed_by(config)[0], folder)
     if config.resume == "auto":
-        return config, next(stored.unfinished(config), folder)
+        found = stored.unfinished(config)
+        return Place(config, folder) if found is None else Place(config, found[0], True, found[1])
     if config.resume is not None:
         run = stored.read(config.resume, "resume")
         config, changed = run.changed_by(config)
         stored.refuse_changes(run, config, changed)
-        return config, run.folder
-    return config, folder
+        return Place(config, run.folder, resumes=True)
+    return Place(config, folder)
 
 
 def explained(construct: Callable[[], T]) -> T:
@@ -143,6 +173,10 @@ def explained(construct: Callable[[], T]) -> T:
     except OSError as error:
         raise UserError(str(error)) from error
     except InstantiationException as error:  # Hydra's wrapper around what a constructor raised
-        if isinstance(error.__cause__, (ValueError, OSError)):
-            raise UserError(str(error.__cause__)) from error
+        cause = error.__cause__
+        if isinstance(cause, (ValueError, OSError)):
+            raise UserError(str(cause)) from error
+        if isinstance(cause, RuntimeError):  # torch's, which does not name the option
+            where = str(error).rpartition("full_key: ")[2]
+            raise UserError(f"{where}: {first_line(cause)}") from error
         raise

@@ -21,18 +21,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from . import stored
-from .config import FOLDER, VERSION_BASE, compose_or_explain
-from .schema import MODES, UserError, check, dotted, first_line, unknown
+from .config import FOLDER, VERSION_BASE, compose_or_explain, files
+from .schema import MODES, UserError, check, dotted, first_line, told, unknown
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was typed: overrides, and whether Hydra is asked for a run at all (not --help,
-    --cfg).
-    """
+    """What was typed: overrides, and whether they are to make sense together (not for --help)."""
 
     overrides: list[Override]
-    runs: bool
+    composes: bool
     multirun: bool
     config_dir: str | None
 
@@ -44,16 +42,20 @@ def parse(argv: Sequence[str]) -> CommandLine:
         UserError: for an override that is no override.
     """
     args = get_args_parser().parse_args(list(argv))
-    asks = ("help", "hydra_help", "version", "cfg", "shell_completion", "info", "package")
+    asks = ("help", "hydra_help", "version", "shell_completion")
     for text in args.overrides:
         if "=" not in text and not text.startswith("~"):
             raise UserError(f"{text!r} is no override; write key=value, such as task=ffjord_toy")
     try:
         overrides = OverridesParser.create().parse_overrides(args.overrides)
     except HydraException as error:
-        raise UserError(f"cannot read the overrides: {first_line(error)}") from error
-    runs = not any(getattr(args, name, None) for name in asks)
-    return CommandLine(overrides, runs, bool(args.multirun), args.config_dir)
+        paths = any(text.startswith(("run=", "resume=", "paths.")) for text in args.overrides)
+        hint = "; a path with odd signs needs quotes: \"run='PATH'\"" if paths else ""
+        raise UserError(f"cannot read the overrides: {first_line(error)}{hint}") from error
+    composes = not any(getattr(args, name, None) for name in asks)
+    if args.config_dir is not None and not Path(args.config_dir).is_dir():
+        raise UserError(f"--config-dir {args.config_dir}: there is no such folder")
+    return CommandLine(overrides, composes, bool(args.multirun), args.config_dir)
 
 
 def typed(line: CommandLine, key: str) -> Any:
@@ -69,6 +71,7 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
         UserError: if it names none, or the two options do not go together with the others.
     """
     mode, run, resume = (typed(line, key) for key in stored.CALL)
+    run, resume = (str(path) if isinstance(path, int) else path for path in (run, resume))
     if mode not in (None, *MODES):
         return list(argv)  # the check of all values has more to say
     if (mode == "evaluate") != (run is not None):
@@ -87,6 +90,8 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
     if path in (None, "auto"):
         return list(argv)
     source = stored.read(path, option)
+    if option == "resume" and source.config.get("mode") != "train":
+        raise UserError(f"resume={path} is an evaluation; resume the run that it evaluated")
     again = {override.key_or_group for override in line.overrides}
     for key in ("task", "experiment"):
         if key in again:
@@ -94,15 +99,19 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
     kept = [
         override.input_line
         for override in OverridesParser.create().parse_overrides(source.overrides)
-        if override.key_or_group not in again
+        if override.key_or_group not in again  # nor the values of a choice that is made anew
+        and not any(override.key_or_group.startswith(f"{key}.") for key in again)
     ]
     folder = source.config_dir if line.config_dir is None else None
     first = list(argv).index(line.overrides[0].input_line)  # overrides have to stand together
     return [*(("--config-dir", folder) if folder else ()), *argv[:first], *kept, *argv[first:]]
 
 
-def check_command_line(line: CommandLine) -> None:
+def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> None:
     """Compose what was typed, and check all of it: of a sweep, every value.
+
+    Args:
+        typed: what was typed of it, if the rest is that of a stored run.
 
     Raises:
         UserError: naming the option, what was seen, what is possible, and the nearest name.
@@ -126,7 +135,7 @@ def check_command_line(line: CommandLine) -> None:
             config = compose_or_explain([*search, *overrides])
             check(config)
             if not line.multirun:
-                check_tolerances(line.overrides, config)
+                check_tolerances((typed or line).overrides, config)
 
 
 def loader() -> Any:
@@ -144,9 +153,8 @@ def check_choice(override: Override, own: str | None) -> None:
     if override.is_delete() or override.value() is None:
         return
     group = override.key_or_group
-    known = [*loader().get_group_options(group)]
-    if own is not None:  # a folder of the user's own is known to Hydra only once composed
-        known += [file.stem for file in sorted((Path(own) / group).glob("*.yaml"))]
+    # A folder of the user's own is known to Hydra only once composed, eval_solver only to Hydra.
+    known = sorted({*loader().get_group_options(group), *files(group, own)})
     for value in choices(override):
         if value is not None and value not in known:
             raise UserError(unknown(f"{group}={value}", str(value), known, listed=True))
@@ -192,9 +200,10 @@ def check_tolerances(overrides: Sequence[Override], config: DictConfig) -> None:
         key = override.key_or_group
         solver = "eval_solver" if key == "eval_tol" else key.partition(".")[0]
         tolerances = (f"{solver}.rtol", f"{solver}.atol", "eval_tol")
-        if key in tolerances and solver in ("solver", "eval_solver"):
+        given = not override.is_delete() and override.value() is not None
+        if given and key in tolerances and solver in ("solver", "eval_solver"):
             method = config[solver].method
-            if not methods.get(method).adaptive:
+            if not told(methods.get, method).adaptive:
                 raise UserError(
                     f"{key} does nothing: {method} takes fixed steps; set {solver}.step_size, or "
                     f"choose an adaptive {solver}"

@@ -20,21 +20,35 @@ FOLDER = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 VERSION_BASE = "1.3"
 
 
-def register() -> None:
+def register(own: str | None = None) -> None:
     """Resolvers, and the choices of eval_solver: those of solver/, so that a new solver is one
     file.
+
+    Args:
+        own: a folder of the user's own, beside conf/.
     """
     OmegaConf.register_new_resolver("times", times, replace=True)
     OmegaConf.register_new_resolver("either", either, replace=True)
     store = ConfigStore.instance()
-    for file in sorted((FOLDER / "solver").glob("*.yaml")):
+    for name in files("solver", own):
         node = {
-            "defaults": [{"/solver@_here_": file.stem}, "_self_"],
+            "defaults": [{"/solver@_here_": name}, "_self_"],
             "rtol": "${either:${eval_tol},${tol}}",
             "atol": "${times:${either:${eval_tol},${tol}},${atol_ratio}}",
             "gradient": None,
         }
-        store.store(group="eval_solver", name=file.stem, node=node, provider="node_runner")
+        store.store(group="eval_solver", name=name, node=node, provider="node_runner")
+
+
+def files(group: str, own: str | None = None) -> list[str]:
+    """The choices of a group that are files, in conf/ and in a folder of the user's own."""
+    folders = [folder / group for folder in (FOLDER, *([Path(own)] if own else []))]
+    found = {
+        file.relative_to(folder).with_suffix("").as_posix()
+        for folder in folders
+        for file in folder.rglob("*.yaml")
+    }
+    return sorted(found)
 
 
 def times(a: float | None, b: float | None) -> float | None:
@@ -51,12 +65,18 @@ def either(a: object, b: object) -> object:
 
 
 def compose_or_explain(overrides: list[str]) -> DictConfig:
+    """The configuration.
+
+    Raises:
+        UserError: for what Hydra refuses.
+    """
     try:
         return compose("config", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        told = first_line(error)
-        unused = re.match(r"Could not override '([^']*)'. No match", told)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        reason = first_line(error)
+        unused = re.match(r"Could not override '([^']*)'. No match", reason)
         if unused:
-            (override,) = [o for o in overrides if o.partition("=")[0] == unused[1]][-1:] or [told]
-            told = f"{override}: this task and model have no {unused[1]} to choose; leave it out"
-        raise UserError(told) from error
+            group = unused[1]
+            typed = next((o for o in overrides if o.partition("=")[0] == group), group)
+            reason = f"{typed}: this task and model have no {group} to choose; leave it out"
+        raise UserError(reason) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from shutil import which
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from .schema import dotted
+from .training import write_whole
 
 if TYPE_CHECKING:
     from .run import Run
@@ -56,8 +58,9 @@ def result(run: Run, state: str, message: str | None) -> dict[str, Any]:
 def protocol(config: DictConfig) -> dict[str, Any]:
     """How the figures came about; a net without an ODE has no solver."""
     resolved = OmegaConf.to_container(config, resolve=True)
-    plain = "${solver}" not in OmegaConf.to_yaml(config.get("model"))
-    left_out = OF_ODES if plain else ()
+    parts = [key for key in ("model", "task") if key in config]
+    solves = "${solver}" in OmegaConf.to_yaml(OmegaConf.masked_copy(config, parts))
+    left_out = () if solves else OF_ODES
     return {key: resolved[key] for key in PROTOCOL if key in resolved and key not in left_out}
 
 
@@ -65,7 +68,10 @@ def report(run: Run, state: str, message: str | None) -> str:
     """The end of the run for a person: figures first, then where things are."""
     done, folder = run.state.progress, shown(run.folder)
     means = done.means
-    rows = [(f"{state}:", f"{run.name}, {done.step} steps in {done.seconds:.0f} s")]
+    steps = f"{done.step} steps in {done.seconds:.0f} s"
+    if run.config.mode == "evaluate":
+        steps = f"evaluated after {done.step} steps"
+    rows = [(f"{state}:", f"{run.name}, {steps}")]
     if message:
         rows.append(("because", message))
     metric, unit, factor = run.task.headline
@@ -85,7 +91,7 @@ def report(run: Run, state: str, message: str | None) -> str:
     rows += [("picture", str(folder / path.relative_to(run.folder))) for path in pictures]
     rows.append(("result", str(folder / "result.json")))
     if state == "stopped" and run.checkpoints.last.exists():
-        rows.append(("to go on", f"node-run resume={folder}"))
+        rows.append(("to go on", f"node-run {as_typed('resume', folder)}"))
     rows += [
         ("TensorBoard", str(folder / "tb")),
         ("", f"open with: {tensorboard()} --logdir {folder}"),
@@ -107,6 +113,13 @@ def shown(folder: Path) -> Path:
         return folder
 
 
+def as_typed(option: str, path: Path) -> str:
+    """The option as a person would type it: Hydra and the shell both have marks of their own."""
+    if re.fullmatch(r"[\w./:-]+", str(path)):
+        return f"{option}={path}"
+    return shlex.quote(f"{option}='{path}'")
+
+
 def flat(config: DictConfig) -> dict[str, object]:
     """Options by dotted name, for TensorBoard's table."""
     tree = OmegaConf.to_container(config, resolve=True)
@@ -115,6 +128,4 @@ def flat(config: DictConfig) -> dict[str, object]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all; NaN is written as Python does and read by Python."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, indent=2) + "\n")

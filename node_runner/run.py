@@ -1,4 +1,4 @@
-"""One run: build it from its configuration, train, evaluate, and leave a folder that says it all.
+"""One run: train, choose the weights, evaluate, and leave a folder that says it all.
 
 outputs/<task>/<stamp>/
     config.yaml         the configuration
@@ -14,22 +14,19 @@ outputs/<task>/<stamp>/
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import nn
 
-from . import stored
 from .ode import SolverError
 from .result import flat, report, result, shown, write_json
-from .schema import UserError
+from .schema import told
 from .training import (
     Checkpoints,
     Data,
@@ -47,7 +44,6 @@ from .training import (
 )
 from .training.profile import profiler
 from .training.randomness import unchanged_randomness
-from .training.runtime import environment
 
 log = logging.getLogger(__name__)
 
@@ -76,38 +72,6 @@ class Run:
     scalars: dict[str, float] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
 
-    @staticmethod
-    def build(config: DictConfig, folder: Path, name: str) -> Run:
-        """Construct all objects; go on from the checkpoint that lies in the folder, if any.
-
-        Raises:
-            InstantiationException, UserError: for values that a constructor refuses, and for a
-                checkpoint of something else.
-            OSError: for data that are not there and folders that cannot be written to.
-        """
-        parts = deepcopy(config)  # to instantiate resolves what it is given, in place
-        runtime, trainer = construct(parts.runtime), construct(parts.trainer)
-        device = told(runtime.apply, config.seed)
-        data = construct(parts.data, seed=config.seed, device=device)
-        task = construct(parts.task).to(device)
-        for each in fields(task):
-            runtime.prepare(each)
-        told(trainer.steps, data)
-        state = trainer.begin(task, told(construct(parts.optimizer), task.parameters()))
-        lock = stored.claim(folder)
-        if lock is None:
-            raise UserError(f"another process is writing to {shown(folder)}")
-        checkpoints, resume_at = Checkpoints(folder / "checkpoints"), None
-        if checkpoints.last.exists() or checkpoints.previous.exists():
-            told(state.load_state_dict, told(checkpoints.newest, device), str(folder))
-            resume_at = state.progress.step
-            log.info("%s goes on from step %d", shown(folder), resume_at)
-        stored.write(folder, config)
-        here = environment(device)
-        write_json(folder / "env.json", here)
-        logger = Logger(folder, resume_at)
-        return Run(name, folder, config, here, device, runtime, data, trainer, state, logger, lock)
-
     @property
     def task(self) -> Task:
         return self.state.task
@@ -123,7 +87,7 @@ class Run:
         Raises:
             Interrupted: after all has been written.
         """
-        with self.interrupt, self.log_file():
+        with self.interrupt:
             try:
                 state, message = self.work()
             except (SolverError, Diverged) as error:
@@ -149,7 +113,7 @@ class Run:
         log.info("%d steps, in %s", steps, shown(self.folder))
         trace = profiler(self.folder / "tb") if self.runtime.profile else None
         self.interrupt.deferred = True
-        reason = self.trainer.fit(
+        ending = self.trainer.fit(
             self.state, self.data, self.logger, self.checkpoints, self.interrupt, trace
         )
         self.interrupt.deferred = False
@@ -157,19 +121,19 @@ class Run:
             raise Interrupted(self.interrupt.received)
         self.choose()
         self.finish()
-        budget = reason is not None and "max_time" in reason
-        return "stopped" if budget else "done", reason
+        return ending.state, ending.message
 
     def choose(self) -> None:
         """Put the weights to be evaluated into the task."""
         done, split = self.state.progress, self.trainer.best_on
         self.weights = {"step": done.step, "chosen": "the last"}
         if split is not None and done.best_step is not None:
-            best = self.checkpoints.best
-            told(self.state.load_weights, told(load_checkpoint, best, self.device), str(best))
-            metric = self.task.headline.metric
-            reason = f"the lowest {split} {metric}, {done.best:.4g}"
-            self.weights = {"step": done.best_step, "chosen": reason, "split": split}
+            path, metric = self.checkpoints.best, self.task.headline.metric
+            best = told(load_checkpoint, path, self.device)
+            told(self.state.load_weights, best, str(path))
+            found = best["progress"]  # a run that was killed may have found it later than ``done``
+            reason = f"the lowest {split} {metric}, {found['best']:.4g}"
+            self.weights = {"step": found["best_step"], "chosen": reason, "split": split}
 
     def load(self, path: Path) -> None:
         """Put the weights of a checkpoint, or those that a run would evaluate, into the task."""
@@ -186,11 +150,17 @@ class Run:
         """Evaluate on the test set and draw."""
         task, step = self.state.evaluated, self.state.progress.step
         self.test = evaluate(task, self.data, "test")
-        with torch.no_grad(), unchanged_randomness(0):
-            exhibit = task.show(self.data)
-        self.scalars = exhibit.scalars
-        if self.trainer.best_on != "test":  # else the point is on the curve
+        if self.config.mode == "evaluate" or self.trainer.best_on != "test":  # else it is there
             self.logger.scalars(self.final_metrics(), step)
+        try:
+            with torch.no_grad(), unchanged_randomness(0):
+                exhibit = task.show(self.data)
+        except SolverError as error:  # far from the data, where a picture may look
+            log.warning("no pictures: %s", error)
+            return
+        self.scalars = exhibit.scalars
+        if self.scalars:
+            self.logger.scalars(self.scalars, step)
         for name, figure in exhibit.figures.items():
             self.logger.figure(name, figure, step)
 
@@ -208,39 +178,21 @@ class Run:
         log.info("%s", report(self, state, message))
         self.lock.close()
 
-    @contextmanager
-    def log_file(self) -> Iterator[None]:
-        """What is logged goes to run.log too."""
-        handler = logging.FileHandler(self.folder / "run.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        logging.getLogger().addHandler(handler)
-        try:
-            yield
-        finally:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
 
-
-def construct(node: DictConfig, **provided: object) -> Any:
-    """The object that a node stands for. Plain lists and dicts go in: in OmegaConf's own containers
-    a dataclass instance would become a configuration again.
-    """
-    return instantiate(node, _convert_="all", **provided)
-
-
-def fields(task: nn.Module) -> Iterator[nn.Module]:
-    """The right-hand sides f(t, x) in a task: what its parts call ``field``."""
-    for module in task.modules():
-        found = getattr(module, "field", None)
-        if isinstance(found, nn.Module):
-            yield found
-
-
-def told(function: Callable, *arguments: object) -> Any:
-    """The result of ``function``; what it refuses is a mistake of the user's, as in a
-    constructor.
-    """
+@contextmanager
+def log_file(folder: Path) -> Iterator[None]:
+    """What is logged goes to run.log too."""
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    # A full disk is told once, by what fails on it: not by each line, nor by TensorBoard's thread,
+    # whose error comes back to the thread that writes next.
+    handler.handleError = lambda record: None
+    former = threading.excepthook
+    threading.excepthook = lambda a: None if isinstance(a.exc_value, OSError) else former(a)
+    logging.getLogger().addHandler(handler)
     try:
-        return function(*arguments)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+        yield
+    finally:
+        threading.excepthook = former
+        logging.getLogger().removeHandler(handler)
+        handler.close()

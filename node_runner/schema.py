@@ -7,21 +7,41 @@ key, the value seen, what is possible, and the nearest name.
 from __future__ import annotations
 
 import inspect
-import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, get_type_hints
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from .annotation import conforms, describe, made_by, nearest
 
 
 class UserError(ValueError):
     """A mistake in what was typed: told in one line, exit code 2."""
 
 
+def told(function: Callable, *arguments: object) -> Any:
+    """The result of ``function``; a value that it refuses is a mistake of the user's.
+
+    Raises:
+        UserError: in place of a ValueError.
+    """
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 MODES = ("train", "evaluate", "fetch")
+
+
+class Paths(TypedDict):
+    """Where data are looked for and runs are left."""
+
+    data: str
+    out: str
 
 
 class Root(TypedDict):
@@ -35,7 +55,7 @@ class Root(TypedDict):
     atol_ratio: float
     eval_tol: float | None
     cell: str | None
-    paths: dict
+    paths: Paths
 
 
 # The groups that become objects. A node that others refer to stands before them, so that a
@@ -55,6 +75,9 @@ NODES = (
     "task",
 )
 
+
+# Without these there is no run.
+REQUIRED = ("runtime", "data", "optimizer", "trainer", "task")
 
 # What the cli hands to a constructor besides its node.
 PROVIDED = {"data": ("seed", "device")}
@@ -105,6 +128,19 @@ def check(config: DictConfig) -> None:
     for key in ("tol", "atol_ratio", "eval_tol"):
         if plain[key] is not None and not plain[key] > 0:
             raise UserError(f"{key} is {plain[key]!r}, must be positive")
+    for key in ("data", "out"):
+        check_value(f"paths.{key}", plain["paths"].get(key), str)
+    for key in set(plain["paths"]) - set(Paths.__annotations__):
+        raise UserError(unknown(f"paths.{key}", f"paths.{key}", ["paths.data", "paths.out"]))
+    if not 0 <= plain["seed"] < 2**63:
+        raise UserError(f"seed is {plain['seed']}, must be from 0 to 2^63 - 1")
+    for key in REQUIRED:
+        if "_target_" not in (plain.get(key) or {}):
+            raise UserError(f"{key} is missing; choose one by {key}=...")
+    for name, node in (plain.get("regularizer") or {}).items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            key, known = f"regularizer.{name}", [f"regularizer.{n}" for n in plain["regularizer"]]
+            raise UserError(unknown(key, key, [k for k in known if k != key]))
     for key in NODES:
         check_node(key, plain.get(key))
 
@@ -156,56 +192,9 @@ def hints_of(constructor: Any) -> dict[str, Any]:
 
 def check_value(path: str, value: object, hint: Any) -> None:
     if not conforms(value, hint):
-        raise UserError(f"{path} is {value!r}, must be {describe(hint)}{nearest(value, hint)}")
-
-
-def conforms(value: object, hint: Any) -> bool:
-    """Whether a value of a configuration fits an annotation; one that no YAML can hold fits all."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(conforms(value, option) for option in args)
-    if origin is Literal:
-        return value in args
-    if hint is None or hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str):
-        return isinstance(value, hint)
-    if origin in (list, tuple, Sequence) or getattr(origin, "__name__", "") == "Sequence":
-        return isinstance(value, (list, tuple)) and all(
-            conforms(item, args[0] if args else Any) for item in value
-        )
-    if hint is dict or origin in (dict, Mapping):
-        return isinstance(value, Mapping)
-    if inspect.isclass(hint):  # an object, which a node with a _target_ stands for
-        return value is not None and not isinstance(value, (int, float, bool, str))
-    return True
-
-
-def describe(hint: Any) -> str:
-    """An annotation in words."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(describe(option) for option in args)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, args))}"
-    names = {float: "a number", int: "an integer", bool: "true or false", str: "a word"}
-    if hint is type(None):
-        return "null"
-    if args:
-        return f"a list, each {describe(args[0])}" if origin is not dict else "a group of keys"
-    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
-
-
-def nearest(value: object, hint: Any) -> str:
-    """A suggestion for a misspelt choice."""
-    hints = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    options = [str(o) for h in hints if get_origin(h) is Literal for o in get_args(h)]
-    near = get_close_matches(str(value), options, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+        made = made_by(value)
+        shown = repr(value) if made is None else f"a {made.__name__}"
+        raise UserError(f"{path} is {shown}, must be {describe(hint)}{nearest(value, hint)}")
 
 
 def first_line(error: BaseException) -> str:

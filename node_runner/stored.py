@@ -1,14 +1,14 @@
 """Runs that lie on disk: what they were started with, whether they can go on, who writes to them.
 
 A run is composed again from the overrides that it was started with, and what is typed on top of
-them changes its stored configuration, leaf by leaf. So a file of conf/ that has changed since does
-not change the run.
+them changes its stored configuration, leaf by leaf. So another value in conf/ since then does not
+change the run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from .schema import UserError, dotted, first_line
 
@@ -27,8 +28,9 @@ except ImportError:  # not on Windows, where two processes in one folder are not
     fcntl = None
 
 CALL = ("mode", "run", "resume")  # of a call, not of the run
-LOOKS = ("runtime.device", "runtime.threads", "runtime.profile", "trainer.log_every")
-LOOKS += ("trainer.progress", "trainer.checkpoint_every", "paths")
+# What one and the same run may have another of in its next call.
+CIRCUMSTANCES = ("runtime.device", "runtime.threads", "runtime.profile", "trainer.log_every")
+CIRCUMSTANCES += ("trainer.progress", "trainer.checkpoint_every", "paths")
 LIMITS = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time")
 FINISHED = ("done", "diverged")
 
@@ -50,12 +52,12 @@ class Stored:
         changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         new = self.config.copy()
         with open_dict(new):
-            for key in changed:
+            for key in changed:  # what went comes before what came
+                parent, _, leaf = key.rpartition(".")
                 if key in after:
-                    OmegaConf.update(new, key, after[key], force_add=True)
-                else:
-                    parent, _, leaf = key.rpartition(".")
-                    (OmegaConf.select(new, parent) if parent else new).pop(leaf, None)
+                    OmegaConf.update(new, key, after[key], merge=False, force_add=True)
+                elif (node := OmegaConf.select(new, parent) if parent else new) is not None:
+                    node.pop(leaf, None)
         return new, [key for key in changed if key not in CALL]
 
 
@@ -66,7 +68,7 @@ def read(path: str | Path, option: str) -> Stored:
         UserError: if it is none.
     """
     folder = Path(path)
-    if folder.is_file():
+    if folder.is_file() and option == "run":
         folder = folder.parents[1] if folder.parent.name == "checkpoints" else folder.parent
     if not folder.is_dir():
         raise UserError(f"{option}={path}: there is no such folder{nearest_run(folder)}")
@@ -74,7 +76,7 @@ def read(path: str | Path, option: str) -> Stored:
         command = OmegaConf.to_container(OmegaConf.load(folder / "command.yaml"))
         config = OmegaConf.load(folder / "config.yaml")
         return Stored(folder, config, command["overrides"], command["config_dir"])
-    except (OSError, OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
+    except (OSError, OmegaConfBaseException, KeyError, TypeError, ValueError, YAMLError) as error:
         raise UserError(
             f"{option}={path} is no run: {first_line(error)}; a run's folder is such as "
             "outputs/<task>/<stamp> and holds config.yaml and command.yaml"
@@ -89,6 +91,8 @@ def nearest_run(folder: Path) -> str:
 
 def write(folder: Path, config: DictConfig) -> None:
     """Leave what ``read`` reads, of the job that Hydra is running."""
+    from .training import write_whole  # torch takes seconds to import; --help should not wait
+
     job = HydraConfig.get()
     kept = config.copy()
     with open_dict(kept):
@@ -96,8 +100,8 @@ def write(folder: Path, config: DictConfig) -> None:
     overrides = [o for o in job.overrides.task if not o.startswith("resume=")]
     added = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
     command = {"overrides": overrides, "config_dir": added[0] if added else None}
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(kept), encoding="utf-8")
-    (folder / "command.yaml").write_text(OmegaConf.to_yaml(command), encoding="utf-8")
+    write_whole(folder / "config.yaml", OmegaConf.to_yaml(kept))
+    write_whole(folder / "command.yaml", OmegaConf.to_yaml(command))
 
 
 def leaves(config: DictConfig) -> dict[str, Any]:
@@ -117,21 +121,20 @@ def refuse_changes(stored: Stored, config: DictConfig, changed: Sequence[str]) -
         UserError: naming the first value that would make it another.
     """
     for key in changed:
-        if not within(key, (*LOOKS, *LIMITS)):
+        if not within(key, (*CIRCUMSTANCES, *LIMITS)):
             there, here = (OmegaConf.select(c, key) for c in (stored.config, config))
             raise UserError(
                 f"resume={stored.folder} goes on with {key}={there}, but {here} was typed; only "
-                f"{', '.join((*LIMITS, *LOOKS))} may change"
+                f"{', '.join((*LIMITS, *CIRCUMSTANCES))} may change"
             )
 
 
-def unfinished(config: DictConfig) -> Iterator[Path]:
-    """Folders under paths.out, the newest first, of runs that did not end, that no process is
-    writing to, and that have the same configuration: all but how long a call may take, where it
-    computes and what it shows.
+def unfinished(config: DictConfig) -> tuple[Path, TextIO] | None:
+    """The newest run under paths.out that did not end, that no process is writing to, and that has
+    the same configuration (all but how long a call may take, where it computes and what it shows),
+    with the lock on it.
     """
-    wanted = comparable(config)
-    found = []
+    wanted, found = comparable(config), []
     for file in Path(config.paths.out).rglob("command.yaml"):
         folder = file.parent
         checkpoints = [p for p in folder.glob("checkpoints/*.pt") if p.stem in ("last", "previous")]
@@ -139,11 +142,16 @@ def unfinished(config: DictConfig) -> Iterator[Path]:
             with suppress(UserError):
                 if comparable(read(folder, "resume").config) == wanted:
                     found.append((max(map(modified, checkpoints)), folder))
-    yield from (folder for _, folder in sorted(found, reverse=True) if is_free(folder))
+    for _, folder in sorted(found, reverse=True):
+        with suppress(OSError):  # somebody else's
+            lock = claim(folder)
+            if lock is not None:
+                return folder, lock
+    return None
 
 
 def comparable(config: DictConfig) -> dict[str, Any]:
-    skipped = ("run", "resume", *LOOKS, "trainer.max_time")
+    skipped = ("run", "resume", *CIRCUMSTANCES, "trainer.max_time")
     return {key: value for key, value in leaves(config).items() if not within(key, skipped)}
 
 
@@ -157,13 +165,6 @@ def state_of(folder: Path) -> str | None:
 
 def modified(path: Path) -> float:
     return path.stat().st_mtime
-
-
-def is_free(folder: Path) -> bool:
-    lock = claim(folder)
-    if lock is not None:
-        lock.close()
-    return lock is not None
 
 
 def claim(folder: Path) -> TextIO | None:

@@ -47,6 +47,10 @@ NAMES = [
     ("++solver.rtoll=1", "unknown solver.rtoll", "solver.rtol?"),
     ("trainer.max_step=1", "unknown trainer.max_step", "trainer.max_steps?"),
     ("mode=evaluat run=.", "mode is 'evaluat'", "evaluate?"),
+    ("solver.method=dopri6 solver.rtol=1e-3", "unknown method 'dopri6'", "'dopri8'?"),
+    ("--cfg job task=ffjord_to", "unknown task=ffjord_to", "ffjord_toy?"),
+    ("++paths.output=x", "unknown paths.output", "paths.out?"),
+    ("regularizer=kinetic +regularizer.kinetc.weight=3", "regularizer.kinetc", "regularizer.kin"),
     ("trainer.best_on=tst", "trainer.best_on is 'tst'", "test?"),
 ]
 
@@ -118,6 +122,8 @@ def test_an_output_folder_that_cannot_be_written_to_is_named(out, told, tmp_path
 RUNS = [
     ("resume=nothing", "resume=nothing: there is no such folder"),
     ("resume=.", "resume=. is no run"),
+    ("resume=0", "resume=0: there is no such folder"),
+    ("resume=a=b", "a path with odd signs needs quotes"),
     ("mode=evaluate run=.", "run=. is no run"),
     ("mode=evaluate run=nothing/checkpoints/last.pt", "there is no such folder"),
     ("mode=evaluate", "mode=evaluate and run=PATH go together"),

@@ -103,18 +103,23 @@ def whole(request, tmp_path_factory):
 
 def test_a_run_killed_twice_ends_as_the_undisturbed_one_bit_by_bit(whole, tmp_path):
     options, undisturbed = whole
-    moments, last = random.Random(len(options)), 0.0
+    moments, last, step = random.Random(len(options)), 0.0, 0
     for _ in range(2):
         process = start(tmp_path, *options, "resume=auto")
-        last = wait_for_checkpoint(tmp_path, process, after=last)
-        time.sleep(moments.uniform(0.0, 0.4))
+        wait_for_checkpoint(tmp_path, process, after=last)
+        time.sleep(moments.uniform(0.0, 0.3))
         process.kill()
         process.wait()
         assert process.returncode == -signal.SIGKILL
         assert not list(tmp_path.rglob("result.json"))
+        (file,) = tmp_path.rglob("last.pt")
+        last, before = file.stat().st_mtime, step
+        step = load_checkpoint(file)["progress"]["step"]
+        assert before < step  # each was killed in training, not while it started
     code, text = finish(tmp_path, *options, "resume=auto")
     assert code == 0, text
     assert "goes on from step" in text
+    assert "goes on from step" in (only_run(tmp_path) / "run.log").read_text()
     assert_equal(everything(undisturbed), everything(only_run(tmp_path)))
 
 
@@ -163,8 +168,11 @@ def test_what_makes_it_another_run_is_refused_by_name(whole, tmp_path):
         ("optimizer.lr=0.5", "goes on with optimizer.lr="),
         ("solver=euler", "goes on with solver."),
         ("task=ffjord_toy", "brings its task; leave task= out"),
+        ("trainer.max_steps=3", "and the limits typed are 3"),
+        (f"hydra.run.dir={run}", "holds a run already"),
     ):
-        code, text = finish(tmp_path, f"resume={run}", typed)
+        resume = [] if "hydra" in typed else [f"resume={run}"]
+        code, text = finish(tmp_path, *resume, typed)
         assert (code, text.count("\n")) == (2, 1), text
         assert message in text
 
@@ -182,3 +190,17 @@ def test_a_checkpoint_of_another_net_is_told_by_the_first_name_that_differs(whol
     assert code == 2
     assert f"{name} has shape (7, 7), not" in text
     assert "Traceback" not in text
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew_in_its_folder(tmp_path):
+    few = [*TOY, "trainer.max_steps=8", "trainer.log_every=1"]
+    code, text = finish(tmp_path, *few)
+    assert code == 0, text
+    run = only_run(tmp_path)
+    before = everything(run)
+    for file in (run / "checkpoints").iterdir():
+        file.unlink()
+    code, text = finish(tmp_path, f"resume={run}")
+    assert code == 0, text
+    assert "goes on from step 0" in text
+    assert_equal(before[3], everything(run)[3])

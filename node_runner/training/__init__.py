@@ -1,6 +1,8 @@
 """The trainer and what it asks of a task and of data. Knows no ODE."""
 
 from .checkpoint import CheckpointError, Checkpoints, load_checkpoint, save_checkpoint
+from .ending import Diverged, Ending
+from .files import write_whole
 from .interrupt import Interrupt, Interrupted
 from .logger import Logger
 from .metrics import Summary, evaluate
@@ -8,13 +10,14 @@ from .runtime import Runtime
 from .schedule import Schedule
 from .state import TrainingState
 from .task import Data, Evaluation, Exhibit, Headline, Step, Task
-from .trainer import Diverged, Trainer
+from .trainer import Trainer
 
 __all__ = [
     "CheckpointError",
     "Checkpoints",
     "Data",
     "Diverged",
+    "Ending",
     "Evaluation",
     "Exhibit",
     "Headline",
@@ -31,4 +34,5 @@ __all__ = [
     "evaluate",
     "load_checkpoint",
     "save_checkpoint",
+    "write_whole",
 ]

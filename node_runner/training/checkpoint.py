@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from .files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +27,14 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` beside ``path`` and move it there: a crash leaves the old file as it was.
+    """Write tensors and plain values; the old file stays until the new one is whole.
 
     Raises:
         OSError: naming the file, if there is no room for it or no right to write it.
     """
     content = io.BytesIO()  # torch would report a full disk as an error of its own, without reason
     torch.save({"format": FORMAT, **state}, content)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        kept = "; the one there stays as it was" if path.exists() else ""
-        raise OSError(f"cannot write {path}: {error.strerror}{kept}") from error
+    write_whole(path, content.getvalue())
 
 
 def load_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
@@ -90,12 +83,16 @@ class Checkpoints:
             # A link, not a move: there is a last.pt at every moment.
             link = self.previous.with_name("previous.pt.partial")
             link.unlink(missing_ok=True)
-            os.link(self.last, link)
+            try:
+                os.link(self.last, link)
+            except OSError:  # a file system without links
+                shutil.copyfile(self.last, link)
             os.replace(link, self.previous)
         save_checkpoint(self.last, state)
 
     def newest(self, device: torch.device) -> dict[str, Any]:
-        """The state of last.pt; where that is damaged, of the one before it.
+        """The state of last.pt; where that is damaged, of the one before it, and the damaged file
+        is removed, lest it becomes the one before.
 
         Raises:
             CheckpointError: if neither can be read.
@@ -105,8 +102,10 @@ class Checkpoints:
         except CheckpointError as error:
             if not self.previous.exists():
                 raise
+            state = load_checkpoint(self.previous, device)
             log.warning("%s; going on from the one before it, %s", error, self.previous)
-            return load_checkpoint(self.previous, device)
+            self.last.unlink(missing_ok=True)
+            return state
 
 
 def check_tensors(own: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:

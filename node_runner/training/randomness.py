@@ -35,14 +35,14 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Back to what ``random_state`` returned; those of devices that are not here are left out."""
+    """Back to what ``random_state`` returned; that of a device that is not here is left out."""
     torch.set_rng_state(state["torch"].cpu())
     key = state["numpy"]["state"]["key"].cpu().numpy().astype("uint32")
     numpy.random.set_state({**state["numpy"], "state": {**state["numpy"]["state"], "key": key}})
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
-    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+    for device, of_cuda in enumerate(state.get("cuda", ())[: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(of_cuda.cpu(), device)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from .randomness import seed_all
 
 log = logging.getLogger(__name__)
 
+THREADS = torch.get_num_threads()  # of the process as it started
 PACKAGES = ("node-runner", "torch", "torchvision", "hydra-core", "omegaconf", "tensorboard")
 
 
@@ -60,7 +61,7 @@ class Runtime:
         if self.threads is not None:
             if self.threads < 1:
                 raise ValueError(f"runtime.threads is {self.threads}, must be at least 1")
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.threads or THREADS)  # an earlier job of a sweep had its own
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(self.deterministic)

@@ -15,16 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from .bar import steps_with_bar
 from .checkpoint import Checkpoints
 from .clock import Clock
+from .ending import Diverged, Ending
 from .logger import Logger
 from .memory import peak_mib, saved_bytes
 from .metrics import evaluate
 from .schedule import Schedule
 from .state import TrainingState
 from .task import Data, Step, Task
-
-
-class Diverged(ArithmeticError):
-    """The loss or a weight stopped being a finite number."""
 
 
 class Trainer:
@@ -102,9 +99,8 @@ class Trainer:
                 "trainer.best_on is validation, but no data are held out: hold some out, or set "
                 "trainer.best_on=test, as the papers do, or null for the last weights"
             )
-        limits = [self.max_steps]
-        limits.append(None if self.max_epochs is None else self.max_epochs * data.steps_per_epoch)
-        return min(limit for limit in limits if limit is not None)
+        by_epochs = None if self.max_epochs is None else self.max_epochs * data.steps_per_epoch
+        return min(limit for limit in (self.max_steps, by_epochs) if limit is not None)
 
     def begin(self, task: Task, optimizer: Optimizer) -> TrainingState:
         """The state of a run at its start."""
@@ -118,27 +114,22 @@ class Trainer:
         checkpoints: Checkpoints,
         stop: Callable[[], str | None] = lambda: None,
         profiler: AbstractContextManager | None = None,
-    ) -> str | None:
+    ) -> Ending:
         """Train from ``state.progress.step`` on.
 
         Args:
             stop: asked after each step for a reason to stop there.
             profiler: entered for the training; its ``step`` is called after each step.
 
-        Returns:
-            Why training ended before its last step; None if it did not.
-
         Raises:
             Diverged: if the loss or a weight is not finite.
-            ArithmeticError: whatever a task raises where its numbers break down.
             OSError: if a checkpoint cannot be written.
         """
         total, done = self.steps(data), state.progress
         scheduler = self.scheduler(state, data)
         clock = Clock(done.seconds, done.step)
-        reason = self.out_of_patience(state)  # a run that ended so does not go on
-        if reason is not None:
-            return reason
+        if ending := self.out_of_patience(state):  # a run that ended so does not go on
+            return ending
         with profiler or nullcontext() as profile:
             for step in steps_with_bar(done, total, self.log_every, self.progress):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
@@ -151,14 +142,14 @@ class Trainer:
                     profile.step()
                 with clock.aside():
                     better = self.validate(state, data, logger, total)
-                    reason = stop() or self.out_of_patience(state) or self.out_of_time(clock)
+                    ending = self.ending(state, total, stop, clock)
                     done.seconds = clock.seconds()
                     every = self.checkpoint_every or data.steps_per_epoch
-                    if better or reason or done.step == total or done.step % every == 0:
+                    if better or ending or done.step == total or done.step % every == 0:
                         self.checkpoint(state, logger, checkpoints, better)
-                if reason is not None:
-                    return reason
-        return None
+                if ending is not None:
+                    return ending
+        return Ending("done")
 
     def train_step(
         self, state: TrainingState, data: Data, step: int, measure: bool
@@ -224,15 +215,23 @@ class Trainer:
         done.waited += 1
         return False
 
-    def out_of_patience(self, state: TrainingState) -> str | None:
+    def ending(
+        self, state: TrainingState, total: int, stop: Callable[[], str | None], clock: Clock
+    ) -> Ending | None:
+        """Whether to end after this step for another reason than that it is the last, and how."""
+        asked = stop()
+        if asked is not None:
+            return Ending("stopped", asked)
+        if state.progress.step == total:
+            return None
+        if self.max_time is not None and clock.here() >= self.max_time:
+            return Ending("stopped", f"trainer.max_time of {self.max_time:g} s is reached")
+        return self.out_of_patience(state)
+
+    def out_of_patience(self, state: TrainingState) -> Ending | None:
         if self.patience is None or state.progress.waited < self.patience:
             return None
-        return f"no improvement on {self.best_on} in {self.patience} evaluations"
-
-    def out_of_time(self, clock: Clock) -> str | None:
-        if self.max_time is None or clock.here() < self.max_time:
-            return None
-        return f"trainer.max_time of {self.max_time:g} s is reached"
+        return Ending("done", f"no improvement on {self.best_on} in {self.patience} evaluations")
 
     def checkpoint(
         self, state: TrainingState, logger: Logger, checkpoints: Checkpoints, best: bool

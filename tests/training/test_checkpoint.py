@@ -56,6 +56,9 @@ def test_a_checkpoint_cut_short_gives_way_to_the_one_before(kept, tmp_path, capl
     assert checkpoints.newest(CPU)["step"] == 1
     assert "last.pt is " in caplog.text
     assert "going on from the one before it" in caplog.text
+    checkpoints.save({"step": 3})
+    assert load_checkpoint(checkpoints.previous)["step"] == 1  # the damaged one has not taken over
+    checkpoints.last.write_bytes(content[: int(kept * len(content))])
     checkpoints.previous.unlink()
     with pytest.raises(CheckpointError, match=r"last\.pt is"):
         checkpoints.newest(CPU)

@@ -86,10 +86,10 @@ def fit(folder, data=None, stop=lambda: None, **options):
     state, checkpoints = begin(trainer, folder)
     logger = Logger(folder, state.progress.step or None)
     try:
-        reason = trainer.fit(state, data or Points(), logger, checkpoints, stop)
+        ending = trainer.fit(state, data or Points(), logger, checkpoints, stop)
     finally:
         logger.close()
-    return state, reason
+    return state, ending
 
 
 def stop_after(calls):
@@ -102,8 +102,8 @@ def lines(folder):
 
 
 def test_it_learns_the_line(tmp_path):
-    state, reason = fit(tmp_path, max_steps=200)
-    assert (state.progress.step, reason) == (200, None)
+    state, ending = fit(tmp_path, max_steps=200)
+    assert (state.progress.step, ending) == (200, ("done", None))
     assert state.task.net.weight.item() == pytest.approx(3, abs=1e-3)
     summary = evaluate(state.task, Points(), "test")
     assert summary["error"]["mean"] < 1e-6
@@ -177,16 +177,17 @@ def test_the_best_weights_are_those_of_the_lowest_error_on_the_chosen_split(spli
 
 
 def test_patience_ends_training(tmp_path):
-    state, reason = fit(tmp_path, Worsening(), max_steps=100, patience=2)
+    state, ending = fit(tmp_path, Worsening(), max_steps=100, patience=2)
     assert state.progress.step == 20
-    assert reason == "no improvement on validation in 2 evaluations"
+    assert ending == ("done", "no improvement on validation in 2 evaluations")
     assert fit(tmp_path, Worsening(), max_steps=100, patience=2)[0].progress.step == 20
 
 
 def test_time_ends_training_with_a_checkpoint_and_each_call_has_its_own(tmp_path):
-    for calls in (1, 2):
-        state, reason = fit(tmp_path, max_steps=10, max_time=1e-9)
-        assert reason == "trainer.max_time of 1e-09 s is reached"
+    for calls in (1, 2, 3):
+        state, ending = fit(tmp_path, max_steps=3, max_time=1e-9)
+        reached = ("stopped", "trainer.max_time of 1e-09 s is reached")
+        assert ending == (reached if calls < 3 else ("done", None))
         last = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
         assert last["progress"]["step"] == state.progress.step == calls
 
@@ -197,8 +198,8 @@ def test_a_stopped_run_ends_where_the_whole_run_ends_bit_by_bit(ema, stopped_aft
     options = {"max_steps": 12, "log_every": 5, "ema": ema, "clip_norm": 1.0}
     options["schedule"] = Schedule(warmup_steps=4, milestones=[2])
     whole, _ = fit(tmp_path / "whole", **options)
-    _, reason = fit(tmp_path / "half", stop=stop_after(stopped_after), **options)
-    assert reason == "asked to"
+    _, ending = fit(tmp_path / "half", stop=stop_after(stopped_after), **options)
+    assert ending == ("stopped", "asked to")
     again, _ = fit(tmp_path / "half", **options)
     assert torch.equal(whole.task.net.weight, again.task.net.weight)
     assert torch.equal(whole.evaluated.net.weight, again.evaluated.net.weight)
