@@ -5,17 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from forked import node_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SMALL = ["trainer.max_steps=12", "trainer.log_every=5", "data.test_size=64", "data.batch_size=16"]
 SMALL += ["data.validation_size=16", "task.grid=12", "model.field.hidden=[8]", "runtime.threads=1"]
 TAGS = {"train/loss", "train/nll", "nfe/forward", "nfe/backward", "memory/peak_mib"}
 TAGS |= {"memory/saved_mib", "time/step_ms", "train/grad_norm"}
-
-
-def node_run(folder, *arguments, module=True):
-    command = [sys.executable, "-m", "node_runner"] if module else ["node-run"]
-    return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from test_cli import SMALL, node_run
+from forked import node_run
+from test_cli import SMALL
 
 FEW = [*SMALL, "data.epoch_steps=4", "runtime.amp=true", "runtime.profile=true"]
 

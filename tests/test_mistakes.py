@@ -1,12 +1,11 @@
 """Mistakes of a user: one line on standard error that says what and where, exit code 2."""
 
-import os
 import resource
-import subprocess
 import sys
 
 import pytest
 import torch
+from forked import node_run
 
 from node_runner import cli
 
@@ -140,22 +139,20 @@ def test_what_is_no_run_is_refused(typed, message, told):
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_is_told_in_a_line(tmp_path):
-    command = [sys.executable, "-m", "node_runner", *SMALL, "trainer.checkpoint_every=1"]
-    small = subprocess.run([*command, "trainer.max_steps=1"], cwd=tmp_path, capture_output=True)
-    assert small.returncode == 0
+    steps = "trainer.max_steps=6"
+    first = node_run(tmp_path, *SMALL, "trainer.checkpoint_every=1", "trainer.max_steps=1")
+    assert first.returncode == 0, first.stderr
     (last,) = tmp_path.rglob("last.pt")
-    resumed = [*command, f"resume={last.parents[1]}", "trainer.max_steps=4"]
-    resumed = [c for c in resumed if c not in SMALL]
     before = last.read_bytes()
 
     def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - 100,) * 2)
 
-    full = subprocess.run(resumed, cwd=tmp_path, capture_output=True, text=True, preexec_fn=no_room)
+    full = node_run(tmp_path, f"resume={last.parents[1]}", steps, before=no_room)
     assert full.returncode == 2, full.stderr
     (line,) = full.stderr.strip().splitlines()
-    assert f"cannot write {os.path.relpath(last, tmp_path)}" in line.replace(f"{tmp_path}/", "")
-    assert "File too large; the one there stays as it was" in line
+    assert f"cannot write {last}: File too large; the one there stays as it was" in line
+    assert f"node-run resume={last.parents[1].relative_to(tmp_path)} goes on" in line
     assert last.read_bytes() == before
-    again = subprocess.run(resumed, cwd=tmp_path, capture_output=True, text=True)
+    again = node_run(tmp_path, f"resume={last.parents[1]}", steps)
     assert again.returncode == 0, again.stderr

@@ -3,13 +3,12 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked, node_run
 from real_data import ROOT, needs_mnist
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -29,17 +28,9 @@ CASES = {"toy": TOY, "images": IMAGES}
 CHANGES = ("time/step_ms", "memory/peak_mib")
 
 
-def start(folder, *arguments):
-    command = [sys.executable, "-m", "node_runner", *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def finish(folder, *arguments):
-    process = start(folder, *arguments)
-    text, _ = process.communicate(timeout=300)
-    return process.returncode, text
+    process = node_run(folder, *arguments)
+    return process.returncode, process.stdout + process.stderr
 
 
 def only_run(folder) -> Path:
@@ -54,7 +45,7 @@ def wait_for_checkpoint(folder, process, after=0.0):
         if written and max(written) > after:
             return max(written)
         time.sleep(0.01)
-    raise AssertionError(f"ended before it could be stopped:\n{process.stdout.read()}")
+    raise AssertionError(f"ended before it could be stopped:\n{process.stdout}{process.stderr}")
 
 
 def everything(run):
@@ -105,10 +96,10 @@ def test_a_run_killed_twice_ends_as_the_undisturbed_one_bit_by_bit(whole, tmp_pa
     options, undisturbed = whole
     moments, last, step = random.Random(len(options)), 0.0, 0
     for _ in range(2):
-        process = start(tmp_path, *options, "resume=auto")
+        process = Forked(tmp_path, *options, "resume=auto")
         wait_for_checkpoint(tmp_path, process, after=last)
         time.sleep(moments.uniform(0.0, 0.3))
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.wait()
         assert process.returncode == -signal.SIGKILL
         assert not list(tmp_path.rglob("result.json"))
@@ -126,10 +117,10 @@ def test_a_run_killed_twice_ends_as_the_undisturbed_one_bit_by_bit(whole, tmp_pa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_checkpoint_and_a_result_and_the_run_goes_on(number, whole, tmp_path):
     options, undisturbed = whole
-    process = start(tmp_path, *options)
+    process = Forked(tmp_path, *options)
     wait_for_checkpoint(tmp_path, process)
     process.send_signal(number)
-    text, _ = process.communicate(timeout=60)
+    text = process.wait(60).stdout + process.stderr
     assert process.returncode == 128 + number, text
     assert "Traceback" not in text
     run = only_run(tmp_path)

@@ -60,7 +60,9 @@ def test_a_field_in_bfloat16_rounds_but_keeps_the_type_of_the_state(caplog):
     assert not torch.equal(twin(t, x), rounded)
 
 
-def test_a_compiled_field_keeps_its_names_and_its_values():
+def test_a_compiled_field_keeps_its_names_and_its_values(monkeypatch):
+    whole = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: whole(self, backend="eager"))  # quick
     field = Square()
     names, t, x = list(field.state_dict()), torch.tensor(0.7), torch.randn(5, 4)
     exact = field(t, x)
