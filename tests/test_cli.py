@@ -1,6 +1,7 @@
 """node-run as a user meets it: a process, its exit code, and the folder that it leaves."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -134,3 +135,22 @@ def test_help_needs_no_torch(tmp_path):
 def test_what_is_refused_while_building_is_a_mistake_too(override, message, tmp_path):
     done = node_run(tmp_path, *override.split())
     assert (done.returncode, done.stderr.strip()) == (2, f"node-run: {message}")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("node-run task=", ["task=ffjord_toy", "task=odenet_mnist"]),
+        ("node-run solver.rt", ["solver.rtol="]),
+        ("node-run model/st", ["model/stem="]),
+    ],
+)
+def test_the_tab_key_completes_groups_choices_and_keys(line, completed, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "node_runner", "-sc", "query=bash"],
+        cwd=tmp_path,
+        env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == completed
