@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,12 +13,16 @@ from typing import NamedTuple, TextIO, TypeVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from . import stored
-from .command_line import check_command_line, parse, with_stored
+from .command_line import behind, check_command_line, parse, with_stored
 from .config import FOLDER, VERSION_BASE, register
 from .schema import UserError, check, first_line
+from .sweep import check_same, summary
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -36,8 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         codes.append(job(config))
 
     try:
-        sys.argv = [sys.argv[0], *checked(argv)]
+        argv, jobs = checked(argv)
+        sys.argv = [sys.argv[0], *argv]
         run()
+        if jobs is not None:
+            print("\n".join(["", f"{jobs}:", *summary(jobs)]))
     except UserError as error:
         sys.exit(complain(error))
     except OSError as error:  # Hydra makes the folder of a run
@@ -51,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(max(codes, default=OK))
 
 
-def checked(argv: list[str]) -> list[str]:
-    """The command line for Hydra: what was typed, behind that of a stored run if it names one.
+def checked(argv: list[str]) -> tuple[list[str], Path | None]:
+    """The command line for Hydra: what was typed, behind that of a stored run if it names one; and
+    the folder of a sweep, the same each time that the same is typed.
 
     Raises:
         UserError: for what makes no sense.
@@ -63,8 +72,10 @@ def checked(argv: list[str]) -> list[str]:
         argv = with_stored(argv, line)
         whole = parse(argv)
         register(whole.config_dir)
-        check_command_line(whole, line)
-    return argv
+        jobs = check_command_line(whole, line)
+        if jobs is not None:
+            return behind(argv, whole, [f"hydra.sweep.dir='{jobs}'"]), jobs
+    return argv, None
 
 
 def complain(error: BaseException) -> int:
@@ -82,19 +93,38 @@ def job(config: DictConfig) -> int:
     from .training import Interrupted  # torch takes seconds to import; --help should not wait
 
     made = Path(HydraConfig.get().runtime.output_dir)
+    sweeps = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         if config.mode == "fetch":
             return fetch(config)
         return CODES[train_or_evaluate(config, made)]
     except (UserError, OSError) as error:
+        if sweeps:
+            record_failure(config, made, error)
         return complain(error)
     except Interrupted as error:
         raise SystemExit(SIGNAL + error.number) from None
     except KeyboardInterrupt:
         raise SystemExit(SIGNAL + 2) from None
+    except Exception:
+        if not sweeps:
+            raise
+        log.exception("this job failed; the others go on")
+        return BUG
     finally:
         with suppress(OSError):
             made.rmdir()  # by Hydra; empty if nothing came of it, or another was gone on with
+
+
+def record_failure(config: DictConfig, folder: Path, error: BaseException) -> None:
+    """Leave word of a job that never came to be a run."""
+    from .result import write_json
+
+    with suppress(OSError):
+        if not (folder / "command.yaml").exists():
+            stored.write(folder, config)
+            failed = {"state": "failed", "message": str(error), "metrics": {}}
+            write_json(folder / "result.json", failed)
 
 
 def fetch(config: DictConfig) -> int:
@@ -123,6 +153,9 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
     name = HydraConfig.get().runtime.choices.task
     place = located(config, folder)
     check(place.config)
+    if place.finished is not None:
+        log.info("%s is %s already", place.folder, place.finished)
+        return place.finished
     with log_file(place.folder):
         run = explained(lambda: build(place.config, place.folder, name, place.resumes, place.lock))
         try:
@@ -134,13 +167,14 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
 
 class Place(NamedTuple):
     """The configuration and the folder of a job; whether it goes on with the run there; the lock
-    on the folder, if it is held already.
+    on the folder, if it is held already; the state of what needs no more doing.
     """
 
     config: DictConfig
     folder: Path
     resumes: bool = False
     lock: TextIO | None = None
+    finished: str | None = None
 
 
 def located(config: DictConfig, folder: Path) -> Place:
@@ -150,7 +184,14 @@ def located(config: DictConfig, folder: Path) -> Place:
         UserError: if that is no run, or would become another one.
     """
     if config.mode == "evaluate":
-        return Place(stored.read(config.run, "run").changed_by(config)[0], folder)
+        config = stored.read(config.run, "run").changed_by(config)[0]
+    if HydraConfig.get().mode == RunMode.MULTIRUN and (folder / "command.yaml").exists():
+        check_same(folder, config)
+        state = stored.state_of(folder)
+        finished = state if state in stored.FINISHED else None
+        return Place(config, folder, resumes=True, finished=finished)
+    if config.mode == "evaluate":
+        return Place(config, folder)
     if config.resume == "auto":
         found = stored.unfinished(config)
         return Place(config, folder) if found is None else Place(config, found[0], True, found[1])

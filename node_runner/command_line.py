@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from . import stored
 from .config import FOLDER, VERSION_BASE, compose_or_explain, files
 from .schema import MODES, UserError, check, dotted, first_line, told, unknown
+from .sweep import folder_of
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,23 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
         and not any(override.key_or_group.startswith(f"{key}.") for key in again)
     ]
     folder = source.config_dir if line.config_dir is None else None
-    first = list(argv).index(line.overrides[0].input_line)  # overrides have to stand together
-    return [*(("--config-dir", folder) if folder else ()), *argv[:first], *kept, *argv[first:]]
+    return [*(("--config-dir", folder) if folder else ()), *behind(argv, line, kept)]
 
 
-def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> None:
+def behind(argv: Sequence[str], line: CommandLine, overrides: Sequence[str]) -> list[str]:
+    """The command line with more overrides before its own: they have to stand together."""
+    first = list(argv).index(line.overrides[0].input_line) if line.overrides else len(argv)
+    return [*argv[:first], *overrides, *argv[first:]]
+
+
+def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> Path | None:
     """Compose what was typed, and check all of it: of a sweep, every value.
 
     Args:
         typed: what was typed of it, if the rest is that of a stored run.
+
+    Returns:
+        The folder of a sweep, unless one was typed.
 
     Raises:
         UserError: naming the option, what was seen, what is possible, and the nearest name.
@@ -131,11 +140,24 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> N
                 raise UserError(
                     f"{override.input_line} is a sweep: node-run -m ... runs each value"
                 )
-        for overrides in jobs_to_check(line.overrides):
+        if not line.multirun and any(o.key_or_group == "sweep" and o.value() for o in groups):
+            raise UserError("sweep= is several jobs: node-run -m ... runs them")
+        whole = compose_or_explain([*search, *next(jobs_to_check(line.overrides))], hydra=True)
+        for overrides in jobs_to_check([*preset(whole), *line.overrides]):
             config = compose_or_explain([*search, *overrides])
             check(config)
             if not line.multirun:
                 check_tolerances((typed or line).overrides, config)
+        if line.multirun and not any(o.key_or_group == "hydra.sweep.dir" for o in line.overrides):
+            return folder_of(whole.hydra.sweep.dir, line.overrides)
+    return None
+
+
+def preset(config: DictConfig) -> list[Override]:
+    """The sweep of a file of conf/sweep/, as it would be typed."""
+    params = config.hydra.sweeper.params or {}
+    typed = [f"{key}={value}" for key, value in params.items()]
+    return OverridesParser.create().parse_overrides(typed)
 
 
 def loader() -> Any:

@@ -64,14 +64,14 @@ def either(a: object, b: object) -> object:
     return b if a is None else a
 
 
-def compose_or_explain(overrides: list[str]) -> DictConfig:
-    """The configuration.
+def compose_or_explain(overrides: list[str], hydra: bool = False) -> DictConfig:
+    """The configuration, with Hydra's own part or without.
 
     Raises:
         UserError: for what Hydra refuses.
     """
     try:
-        return compose("config", overrides)
+        return compose("config", overrides, return_hydra_config=hydra)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         reason = first_line(error)
         unused = re.match(r"Could not override '([^']*)'. No match", reason)

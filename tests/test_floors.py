@@ -12,8 +12,8 @@ FLOORS = {
     "ground": {"ode", "fields", "nets", "data", "training"},
     "first": {"flow", "odenet"},
     "second": {"tasks"},
-    "top": {"annotation", "schema", "config", "stored", "command_line", "result", "run", "build"}
-    | {"cli", "__main__", "__init__"},
+    "top": {"annotation", "schema", "config", "stored", "sweep", "command_line", "result", "run"}
+    | {"build", "cli", "__main__", "__init__"},
 }
 LEVEL = {room: level for level, rooms in enumerate(FLOORS.values()) for room in rooms}
 FILES = sorted(ROOT.rglob("*.py"))
