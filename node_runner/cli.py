@@ -154,7 +154,7 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
     place = located(config, folder)
     check(place.config)
     if place.finished is not None:
-        log.info("%s is %s already", place.folder, place.finished)
+        log.info("%s is %s already", shown(place.folder), place.finished)
         return place.finished
     with log_file(place.folder):
         run = explained(lambda: build(place.config, place.folder, name, place.resumes, place.lock))

@@ -77,7 +77,7 @@ NODES = (
 
 
 # Without these there is no run.
-REQUIRED = ("runtime", "data", "optimizer", "trainer", "task")
+REQUIRED = ("task", "data", "optimizer", "trainer", "runtime")
 
 # What the cli hands to a constructor besides its node.
 PROVIDED = {"data": ("seed", "device")}

@@ -50,6 +50,7 @@ NAMES = [
     ("--cfg job task=ffjord_to", "unknown task=ffjord_to", "ffjord_toy?"),
     ("++paths.output=x", "unknown paths.output", "paths.out?"),
     ("regularizer=kinetic +regularizer.kinetc.weight=3", "regularizer.kinetc", "regularizer.kin"),
+    ("-m sweep=tolerances", "unknown sweep=tolerances", "tolerance?"),
     ("trainer.best_on=tst", "trainer.best_on is 'tst'", "test?"),
 ]
 
@@ -62,6 +63,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest_one(typed, what, near, told
 
 
 VALUES = [
+    ("sweep=tolerance", "sweep= is several jobs: node-run -m ... runs them"),
     ("tol=0", "tol is 0, must be positive"),
     ("tol=-1e-3", "tol is -0.001, must be positive"),
     ("tol=small", "tol is 'small', must be a number"),
@@ -76,6 +78,15 @@ VALUES = [
     ("trainer.ema=2", "trainer.ema is 2, must be between 0 and 1"),
     ("schedule.milestones=[-1]", "schedule.milestones is [-1], must be positive"),
     ("trainer.best_on=null trainer.patience=3", "trainer.patience needs trainer.best_on"),
+    ("seed=100000000000000000000", "must be from 0 to 2^63 - 1"),
+    ("seed=-1", "seed is -1, must be from 0 to"),
+    ("trainer=null", "Config group override"),
+    ("~trainer", "trainer is missing"),
+    ("~task", "task is missing"),
+    ("paths.out=null", "paths.out is None, must be a word"),
+    ("model=odenet", "task.flow is a ODENet, must be a CNF"),
+    ("model.field.hidden=[-1]", "task.flow.field: "),
+    ("--config-dir nowhere task=x", "--config-dir nowhere: there is no such folder"),
     (
         "task=odenet_mnist model=resnet gradient=replay",
         "gradient=replay: this task and model have no gradient",
