@@ -120,7 +120,7 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
         typed: what was typed of it, if the rest is that of a stored run.
 
     Returns:
-        The folder of a sweep, unless one was typed.
+        The folder of a sweep; None for a single run.
 
     Raises:
         UserError: naming the option, what was seen, what is possible, and the nearest name.
@@ -148,9 +148,11 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
             check(config)
             if not line.multirun:
                 check_tolerances((typed or line).overrides, config)
-        if line.multirun and not any(o.key_or_group == "hydra.sweep.dir" for o in line.overrides):
-            return folder_of(whole.hydra.sweep.dir, line.overrides)
-    return None
+        if not line.multirun:
+            return None
+        base, own = whole.hydra.sweep.dir, "hydra.sweep.dir"
+        typed_one = any(override.key_or_group == own for override in line.overrides)
+        return Path(base) if typed_one else folder_of(base, line.overrides)
 
 
 def preset(config: DictConfig) -> list[Override]:

@@ -45,6 +45,7 @@ def test_the_same_command_finds_its_folder_and_does_nothing_twice(tmp_path):
     again = node_run(tmp_path, *sweep)
     assert again.returncode == 0
     assert again.stdout.count("is done already") == 2
+    assert again.stdout.count("  done  ") == 2
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
     assert node_run(tmp_path, *sweep, "tol=1e-4").returncode == 0  # another command
     assert len(list(tmp_path.rglob("multirun.yaml"))) == 2
@@ -115,6 +116,12 @@ def test_a_preset_is_a_sweep_like_one_that_is_typed(tmp_path):
     (tmp_path / "mine" / "sweep" / "two.yaml").write_text(
         "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 3,4\n"
     )
-    done = node_run(tmp_path, "--config-dir", "mine", "-m", *SMALL, "sweep=two")
+    own = ["--config-dir", "mine", "hydra.sweep.dir=a folder"]
+    done = node_run(tmp_path, *own[:2], "-m", *SMALL, "sweep=two", *own[2:])
     assert done.returncode == 0, done.stderr
+    assert "a folder:\n" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "a folder").iterdir() if path.is_dir()) == [
+        "0",
+        "1",
+    ]
     assert sorted(result["seed"] for result in results(tmp_path).values()) == [3, 4]
