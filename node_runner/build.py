@@ -44,13 +44,13 @@ def build(
     data = construct(parts.data, seed=config.seed, device=device)
     task = construct(parts.task).to(device)
     prepare(task, runtime)
-    told(trainer.steps, data)
+    total = told(trainer.steps, data)
     state = trainer.begin(task, told(construct(parts.optimizer), task.parameters()))
     lock = lock or stored.claim(folder)
     if lock is None:
         raise UserError(f"another process is writing to {shown(folder)}")
     if resumes:
-        go_on(state, folder, trainer.steps(data), device)
+        go_on(state, folder, total, device)
     stored.write(folder, config)
     here = environment(device)
     write_json(folder / "env.json", here)

@@ -67,15 +67,14 @@ def checked(argv: list[str]) -> tuple[list[str], Path | None]:
         UserError: for what makes no sense.
     """
     line = parse(argv)
-    register(line.config_dir)
     if line.composes:
         argv = with_stored(argv, line)
-        whole = parse(argv)
-        register(whole.config_dir)
-        jobs = check_command_line(whole, line)
-        if jobs is not None:
-            return behind(argv, whole, [f"hydra.sweep.dir='{jobs}'"]), jobs
-    return argv, None
+    whole = parse(argv)
+    register(whole.config_dir)
+    jobs = check_command_line(whole, line) if line.composes else None
+    if jobs is not None:
+        argv = behind(argv, whole, [f"hydra.sweep.dir='{jobs}'"])
+    return argv, jobs
 
 
 def complain(error: BaseException) -> int:

@@ -59,7 +59,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
     return CommandLine(overrides, composes, bool(args.multirun), args.config_dir)
 
 
-def typed(line: CommandLine, key: str) -> Any:
+def value_of(line: CommandLine, key: str) -> Any:
     """The value of an option, None if it was not typed."""
     values = [o.value() for o in line.overrides if o.key_or_group == key]
     return values[-1] if values else None
@@ -71,7 +71,7 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
     Raises:
         UserError: if it names none, or the two options do not go together with the others.
     """
-    mode, run, resume = (typed(line, key) for key in stored.CALL)
+    mode, run, resume = (value_of(line, key) for key in stored.CALL)
     run, resume = (str(path) if isinstance(path, int) else path for path in (run, resume))
     if mode not in (None, *MODES):
         return list(argv)  # the check of all values has more to say
@@ -142,17 +142,17 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
                 )
         if not line.multirun and any(o.key_or_group == "sweep" and o.value() for o in groups):
             raise UserError("sweep= is several jobs: node-run -m ... runs them")
+        if not line.multirun:
+            config = compose_or_explain([*search, *next(jobs_to_check(line.overrides))])
+            check(config)
+            check_tolerances((typed or line).overrides, config)
+            return None
         whole = compose_or_explain([*search, *next(jobs_to_check(line.overrides))], hydra=True)
         for overrides in jobs_to_check([*preset(whole), *line.overrides]):
-            config = compose_or_explain([*search, *overrides])
-            check(config)
-            if not line.multirun:
-                check_tolerances((typed or line).overrides, config)
-        if not line.multirun:
-            return None
-        base, own = whole.hydra.sweep.dir, "hydra.sweep.dir"
-        typed_one = any(override.key_or_group == own for override in line.overrides)
-        return Path(base) if typed_one else folder_of(base, line.overrides)
+            check(compose_or_explain([*search, *overrides]))
+        folder = whole.hydra.sweep.dir
+        given = value_of(line, "hydra.sweep.dir") is not None
+        return Path(folder) if given else folder_of(folder, line.overrides)
 
 
 def preset(config: DictConfig) -> list[Override]:

@@ -128,10 +128,13 @@ def check(config: DictConfig) -> None:
     for key in ("tol", "atol_ratio", "eval_tol"):
         if plain[key] is not None and not plain[key] > 0:
             raise UserError(f"{key} is {plain[key]!r}, must be positive")
-    for key in ("data", "out"):
-        check_value(f"paths.{key}", plain["paths"].get(key), str)
-    for key in set(plain["paths"]) - set(Paths.__annotations__):
-        raise UserError(unknown(f"paths.{key}", f"paths.{key}", ["paths.data", "paths.out"]))
+    paths = {f"paths.{key}": value for key, value in plain["paths"].items()}
+    known = {f"paths.{key}": hint for key, hint in get_type_hints(Paths).items()}
+    for key, hint in known.items():
+        check_value(key, paths.get(key), hint)
+    for key in paths:
+        if key not in known:
+            raise UserError(unknown(key, key, known))
     if not 0 <= plain["seed"] < 2**63:
         raise UserError(f"seed is {plain['seed']}, must be from 0 to 2^63 - 1")
     for key in REQUIRED:

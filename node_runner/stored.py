@@ -155,12 +155,16 @@ def comparable(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in leaves(config).items() if not within(key, skipped)}
 
 
-def state_of(folder: Path) -> str | None:
-    """That of result.json; None while there is none."""
+def result_of(folder: Path) -> dict[str, Any]:
+    """The content of result.json; nothing while there is none."""
     try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError):
-        return None
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def state_of(folder: Path) -> str | None:
+    return result_of(folder).get("state")
 
 
 def modified(path: Path) -> float:

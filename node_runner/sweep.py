@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,9 +59,8 @@ def summary(folder: Path) -> list[str]:
 
 def outcome(folder: Path) -> tuple[str, str]:
     """State and main figures of a job, or its message where it has none."""
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    result = stored.result_of(folder)
+    if not result:
         return "unfinished", ""
     metrics = {k: v["mean"] for k, v in result["metrics"].items() if k.startswith("test/")}
     figures = [f"{k.removeprefix('test/')} {mean:.4g}" for k, mean in metrics.items()]

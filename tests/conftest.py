@@ -23,3 +23,8 @@ def draw():
     """Standard normals of the given shape from a generator of the test's own."""
     generator = torch.Generator().manual_seed(1)
     return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that fork come first: a process whose autograd has started threads cannot be forked."""
+    items.sort(key=lambda item: not hasattr(item.module, "node_run"))

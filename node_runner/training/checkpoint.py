@@ -32,9 +32,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: naming the file, if there is no room for it or no right to write it.
     """
+    write_whole(path, encoded(state))
+
+
+def encoded(state: dict[str, Any]) -> bytes:
+    """The content of a checkpoint."""
     content = io.BytesIO()  # torch would report a full disk as an error of its own, without reason
     torch.save({"format": FORMAT, **state}, content)
-    write_whole(path, content.getvalue())
+    return content.getvalue()
 
 
 def load_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
@@ -77,8 +82,9 @@ class Checkpoints:
     def save(self, state: dict[str, Any], best: bool = False) -> None:
         """Write last.pt, keeping the one before; best.pt too if ``best``."""
         self.folder.mkdir(exist_ok=True)
+        content = encoded(state)
         if best:
-            save_checkpoint(self.best, state)
+            write_whole(self.best, content)
         if self.last.exists():
             # A link, not a move: there is a last.pt at every moment.
             link = self.previous.with_name("previous.pt.partial")
@@ -88,7 +94,7 @@ class Checkpoints:
             except OSError:  # a file system without links
                 shutil.copyfile(self.last, link)
             os.replace(link, self.previous)
-        save_checkpoint(self.last, state)
+        write_whole(self.last, content)
 
     def newest(self, device: torch.device) -> dict[str, Any]:
         """The state of last.pt; where that is damaged, of the one before it, and the damaged file

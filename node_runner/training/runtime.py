@@ -58,9 +58,8 @@ class Runtime:
             raise ValueError(
                 "runtime.device is cuda, but torch sees no CUDA device; use runtime=cpu"
             )
-        if self.threads is not None:
-            if self.threads < 1:
-                raise ValueError(f"runtime.threads is {self.threads}, must be at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"runtime.threads is {self.threads}, must be at least 1")
         torch.set_num_threads(self.threads or THREADS)  # an earlier job of a sweep had its own
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it

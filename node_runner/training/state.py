@@ -97,19 +97,9 @@ class TrainingState:
         Raises:
             CheckpointError: naming what differs, if they are those of another task.
         """
-        load_weights(self.evaluated, state, source)
-
-
-def load_weights(task: Task, state: dict[str, Any], source: str) -> None:
-    """The weights of a checkpoint that are evaluated: the average where there is one.
-
-    Raises:
-        CheckpointError: naming what differs, if they are those of another task.
-    """
-    averaged = state["ema"]
-    weights = state["task"]
-    if averaged is not None:
-        prefix = "module."
-        weights = {k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)}
-    check_tensors(task.state_dict(), weights, source)
-    task.load_state_dict(weights)
+        weights = state["task"]
+        if state["ema"] is not None:
+            prefix, averaged = "module.", state["ema"].items()
+            weights = {k.removeprefix(prefix): v for k, v in averaged if k.startswith(prefix)}
+        check_tensors(self.evaluated.state_dict(), weights, source)
+        self.evaluated.load_state_dict(weights)
