@@ -5,6 +5,7 @@ rest.
 from .errors import SolverError
 from .functional import odeint, odeint_adjoint
 from .gradients import Adjoint, Direct, Replay
+from .measure import measure
 from .solution import Solution
 from .solver import Solver
 from .state import Quadrature
@@ -20,6 +21,7 @@ __all__ = [
     "Solver",
     "SolverError",
     "Stats",
+    "measure",
     "odeint",
     "odeint_adjoint",
 ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ode import Solver
+from ..ode import Solver, measure
 from ..odenet import Classified, ODENet
 from ..training import Data, Evaluation, Exhibit, Headline, Step
 
@@ -28,13 +28,17 @@ class Classification(nn.Module):
             evaluations and logs none.
         eval_solver: of an ODE-net's evaluation, whose evaluations are counted apart from those of
             training.
+        measured: test images on which an ODE-net's solve is measured in the end: error, evaluations
+            and time (Chen et al. 2018, figure 3); 0 for none.
     """
 
     headline = Headline("error", "%", 100.0)
 
-    def __init__(self, model: nn.Module, eval_solver: Solver) -> None:
+    def __init__(self, model: nn.Module, eval_solver: Solver, measured: int = 100) -> None:
         super().__init__()
-        self.model, self.eval_solver = model, eval_solver
+        if measured < 0:
+            raise ValueError(f"task.measured is {measured}, must be 0 or more")
+        self.model, self.eval_solver, self.measured = model, eval_solver, measured
 
     def step(self, batch: Batch) -> Step:
         """batch: images (B, 1, H, W) and labels (B,)."""
@@ -64,7 +68,7 @@ class Classification(nn.Module):
         return Evaluation(values, {} if stats is None else {"nfe": stats.forward.nfe})
 
     def show(self, data: Data) -> Exhibit:
-        """The first test images that are classified wrongly."""
+        """The first test images that are classified wrongly, and what a solve costs."""
         wrong: list[tuple[Tensor, int, int]] = []
         for images, labels in data.batches("test"):
             answers = self.classify(images).logits.argmax(1)
@@ -72,7 +76,25 @@ class Classification(nn.Module):
                 wrong.append((images[i, 0].cpu(), int(labels[i]), int(answers[i])))
             if len(wrong) >= SHOWN:
                 break
-        return Exhibit({"mistakes": draw_mistakes(wrong[:SHOWN])})
+        return Exhibit({"mistakes": draw_mistakes(wrong[:SHOWN])}, self.measure_solve(data))
+
+    def measure_solve(self, data: Data) -> dict[str, float]:
+        """The solve of the first test images at the tolerances of evaluation, its gradient taken as
+        in training.
+        """
+        if not isinstance(self.model, ODENet) or not self.measured:
+            return {}
+        net, (images, labels) = self.model, next(iter(data.batches("test")))
+        images, labels = images[: self.measured], labels[: self.measured]
+        found = measure(
+            self.eval_solver,
+            net.field,
+            net.stem(images),
+            [0.0, net.end_time],
+            net.solver.gradient,
+            loss=lambda y: F.cross_entropy(net.head(y), labels),
+        )
+        return {f"solve/{name}": value for name, value in found.items()}
 
 
 def classified(answer: Classified | Tensor) -> Classified:

@@ -119,3 +119,24 @@ def test_mistakes_are_titled_with_label_and_answer():
     wrong = [(int(y), int(a)) for y, a in zip(batch()[1], answers, strict=True) if y != a]
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert titles == [f"{label}: {answer}" for label, answer in wrong]
+
+
+@pytest.mark.parametrize("gradient", [None, Adjoint()], ids=["direct", "adjoint"])
+def test_the_solve_of_an_ode_net_is_measured_as_it_was_trained(gradient):
+    task = classification(gradient=gradient)
+    with torch.no_grad():
+        found = task.show(Few()).scalars
+        evaluated = task.evaluate(batch()).costs["nfe"]
+    assert found["solve/nfe_forward"] == evaluated
+    assert (found["solve/nfe_backward"] > 0) == (gradient is not None)
+    assert 0 < found["solve/error"] < 1e-2
+    assert all(p.grad is None for p in task.parameters())
+
+
+def test_what_has_no_solve_has_none_to_measure():
+    plain, off = Classification(PLAIN["mlp"](), Solver()), classification()
+    off.measured = 0
+    with torch.no_grad():
+        assert plain.show(Few()).scalars == off.show(Few()).scalars == {}
+    with pytest.raises(ValueError, match="task.measured is -1, must be 0 or more"):
+        Classification(PLAIN["mlp"](), Solver(), measured=-1)
