@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from . import stored
 from .schema import dotted
 from .training import write_whole
 
@@ -32,6 +33,10 @@ def result(run: Run, state: str, message: str | None) -> dict[str, Any]:
         "task": run.name,
         "cell": run.config.cell,
         "seed": run.config.seed,
+        "run": run.config.run,  # of an evaluation: what it evaluated
+        "typed": stored.read(run.folder, "result").overrides,
+        "options": stored.comparable(run.config),
+        "headline": run.task.headline._asdict(),
         "metrics": {f"test/{k}": v for k, v in run.test.items()}
         | {name: {"mean": value} for name, value in run.scalars.items()},
         "training": done.means,
@@ -86,7 +91,7 @@ def report(run: Run, state: str, message: str | None) -> str:
         spent["evaluation"] = run.test["nfe"]["mean"]
     if spent:
         rows.append(("NFE", ", ".join(f"{what} {nfe:.0f}" for what, nfe in spent.items())))
-    rows += [(name, f"{value:.4f}") for name, value in run.scalars.items()]
+    rows += [(name, f"{value:.4g}") for name, value in run.scalars.items()]
     pictures = sorted(run.folder.glob("figures/*.png"))
     rows += [("picture", str(folder / path.relative_to(run.folder))) for path in pictures]
     rows.append(("result", str(folder / "result.json")))

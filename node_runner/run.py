@@ -143,7 +143,8 @@ class Run:
             path = there.best if best else there.last
         checkpoint = told(load_checkpoint, path, self.device)
         told(self.state.load_weights, checkpoint, str(path))
-        self.state.progress.step = checkpoint["progress"]["step"]
+        for key in ("step", "seconds"):
+            setattr(self.state.progress, key, checkpoint["progress"][key])
         self.weights = {"step": self.state.progress.step, "chosen": str(path)}
 
     def finish(self) -> None:

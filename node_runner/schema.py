@@ -99,7 +99,7 @@ def unknown(what: str, name: str, known: Collection[str], listed: bool = False) 
     if not near:
         by_leaf = {key.rpartition(".")[2]: key for key in reversed(list(known))}
         near = [by_leaf[leaf] for leaf in get_close_matches(name.rpartition(".")[2], by_leaf, n=1)]
-    few = sorted({key for key in known if "." not in key})
+    few = sorted({key for key in known if "." not in key}) or sorted(known)
     all_of_them = f"choose from {', '.join(few)}" if few else "there are none yet"
     if near:
         return f"unknown {what}; did you mean {near[0]}?{f' ({all_of_them})' if listed else ''}"

@@ -25,7 +25,7 @@ IMAGES += ["trainer.max_epochs=2", "trainer.checkpoint_every=20", "trainer.log_e
 IMAGES += [f"paths.data={ROOT.absolute()}", "schedule.milestones=[1]", "trainer.best_on=test"]
 FIXED = ["runtime=cpu", "runtime.threads=1", "runtime.deterministic=true"]
 CASES = {"toy": TOY, "images": IMAGES}
-CHANGES = ("time/step_ms", "memory/peak_mib")
+CHANGES = ("time/step_ms", "time/trained_s", "memory/peak_mib")
 
 
 def finish(folder, *arguments):

@@ -183,7 +183,8 @@ class Trainer:
         """One point of every curve: means since the last point, fetched at once."""
         done = state.progress
         averages = state.means.read()  # waits for the accelerator
-        done.means = {**averages, **measured, "time/step_ms": clock.step_ms(done.step)}
+        times = {"time/step_ms": clock.step_ms(done.step), "time/trained_s": done.seconds}
+        done.means = {**averages, **measured, **times}
         logger.scalars(done.means, done.step)
         if not isfinite(done.means["train/loss"]):
             raise Diverged(f"the loss is {done.means['train/loss']} at step {done.step}")
