@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint board bench clean
+.PHONY: help run test lint reproduce-quick board bench clean
 
 help: ## list these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # The stamp is newer than pyproject.toml exactly when the environment holds what that asks for.
 $(VENV)/.installed: pyproject.toml
@@ -28,6 +28,21 @@ test: $(VENV)/.installed ## run the whole suite
 lint: $(VENV)/.installed ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# A sweep given again does what is left of it. One with a diverged job ends with 3: a result too.
+QUICK := outputs/quick
+SWEEP := $(BIN)/node-run -m launcher=joblib runtime.threads=1
+END := || [ $$? -eq 3 ]
+
+reproduce-quick: $(VENV)/.installed ## a small run of each experiment, and the report: half an hour
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_tol trainer.max_steps=300 tol=1e-2,1e-3,1e-4,1e-5 seed=0,1,2 $(END)
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_solver trainer.max_steps=300 sweep=solver $(END)
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_jacobian regularizer=jacobian regularizer.jacobian.weight=0,0.1 $(END)
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_eval mode=evaluate run=$(QUICK)/toy_jacobian/0 eval_tol=1e-1,1e-2,1e-3,1e-4,1e-5,1e-6 $(END)
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/mnist trainer.max_steps=300 experiment=node.table1.odenet,node.table1.rknet,node.table1.resnet,node.table1.mlp $(END)
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/mnist_eval mode=evaluate run=$(QUICK)/mnist/0 eval_tol=1e-1,1e-2,1e-3,1e-4,1e-5,1e-6 $(END)
+	$(BIN)/node-report $(QUICK) --out $(QUICK)/report
+	$(BIN)/node-report $(QUICK) --out $(QUICK)/report --format html
 
 board: $(VENV)/.installed ## open TensorBoard on all runs
 	$(BIN)/tensorboard --logdir outputs

@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.harness import begin, parser
 
-NAMES = ("van_der_pol", "ffjord_step", "odenet_step", "evaluations", "memory", "runner")
+NAMES = ("van_der_pol", "ffjord_step", "odenet_step", "evaluations", "memory", "runner", "sweep")
 
 
 def main() -> int:

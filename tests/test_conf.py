@@ -21,8 +21,12 @@ def composed(*overrides):
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_fits_its_constructors(group, choice):
+    if group == "launcher" and choice != "serial":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     task = "odenet_mnist" if choice in OF_MNIST else "ffjord_toy"
-    overrides = [f"{group}={choice}"] if group == "task" else [f"task={task}", f"{group}={choice}"]
+    brings_task = group in ("task", "experiment")
+    overrides = [f"{group}={choice}"] if brings_task else [f"task={task}", f"{group}={choice}"]
     schema.check(composed(*overrides))
 
 

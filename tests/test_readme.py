@@ -7,6 +7,7 @@ import pytest
 
 from node_runner import config
 from node_runner.ode import methods
+from node_runner.report import figures, formats
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -47,6 +48,11 @@ def test_the_rooms_of_the_house_are_the_folders():
         assert list((ROOT / "node_runner").rglob(name.rstrip("/"))), name
 
 
-@pytest.mark.parametrize("command", re.findall(r"^    make (\w+)", TEXT, re.M))
+@pytest.mark.parametrize("command", re.findall(r"(?:^    |`)make ([\w-]+)", TEXT, re.M))
 def test_make_knows_the_commands(command):
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", [*figures.names(), *formats.names()])
+def test_every_figure_and_format_of_a_report_is_named(name):
+    assert f"`{name}`" in TEXT

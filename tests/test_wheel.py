@@ -58,6 +58,11 @@ def test_a_run_needs_no_checkout(installed):
     assert done.returncode == 0, done.stderr
     (file,) = (empty / "outputs").rglob("result.json")
     assert json.loads(file.read_text())["state"] == "done"
+    told = call(installed, str(site / "bin" / "node-report"), "outputs")
+    assert told.returncode == 0, told.stderr
+    assert "## ffjord_toy: runs" in told.stdout
+    tables = call(installed, str(site / "bin" / "node-report"), "outputs", "--paper", "node")
+    assert "| ODE-Net " in tables.stdout, tables.stderr
 
 
 def test_a_folder_of_the_users_own_adds_a_task_and_an_experiment(installed):

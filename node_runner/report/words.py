@@ -1,0 +1,165 @@
+"""Numbers and options as the cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import floor, isfinite, isnan, log10
+from typing import Any
+
+from ..stored import CIRCUMSTANCES, within
+from .published import FIRM, SURE, Cell
+from .results import Group, Result, Spread
+
+NONE = "-"
+# Options that say where, when and in which company a run was made, not what it is.
+ASIDE = (*CIRCUMSTANCES, "seed", "resume", "run", "mode", "launcher", "hydra")
+
+
+def spread(found: Spread, decimals: int | None = None) -> str:
+    """Mean and sd over seeds; of one seed, mean and standard error over its test samples. Unless
+    told, as many decimals as the error has to its second digit.
+    """
+    error = found.standard_error if isnan(found.sd) else found.sd
+    if decimals is None:
+        known = isfinite(error) and error > 0
+        decimals = max(0, 1 - floor(log10(error))) if known else 4
+    mean, error_text = f"{found.mean:.{decimals}f}", f"{error:.{decimals}f}"
+    if isnan(error):
+        return mean
+    return f"{mean} (s.e. {error_text})" if isnan(found.sd) else f"{mean} ± {error_text}"
+
+
+def published(cell: Cell, decimals: int) -> str:
+    """The published number with its sd, marked where nobody here has read it in the paper."""
+    sd = "" if cell.sd is None else f" ± {cell.sd:.{decimals}f}"
+    return f"{cell.value:.{decimals}f}{sd}{doubt(cell.sure)}"
+
+
+def doubt(sure: str) -> str:
+    """How a number is known, where that is not from the paper or the authors' code."""
+    return "" if SURE.index(sure) < FIRM else f" ({sure})"
+
+
+def beside(cell: Cell, decimals: int) -> str:
+    """What the paper gives for others."""
+
+    def one(value: float | list[float]) -> str:
+        numbers = value if isinstance(value, list) else [value]
+        return " ± ".join(f"{number:.{decimals}f}" for number in numbers)
+
+    found = ", ".join(f"{name} {one(value)}" for name, value in cell.beside.items())
+    return f"{found}{doubt(cell.beside_sure)}" if found else NONE
+
+
+def count(value: float) -> str:
+    return NONE if isnan(value) else f"{value:,.0f}"
+
+
+def short(value: float) -> str:
+    """Three digits, nothing behind a whole number."""
+    return NONE if isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def power(value: float) -> str:
+    """A tolerance as it is typed: 1e-5."""
+    return f"{value:g}".replace("e-0", "e-")
+
+
+def unit_of(seconds: float) -> tuple[str, int]:
+    """The unit of time that suits, and its seconds."""
+    units = (("h", 3600), ("min", 60), ("s", 1))
+    return next((unit for unit in units if seconds >= 2 * unit[1]), units[-1])
+
+
+def duration(seconds: float) -> str:
+    unit, length = unit_of(seconds)
+    return f"{seconds / length:.3g} {unit}"
+
+
+def each(values: Collection[str]) -> str:
+    """The different ones, in their order."""
+    return ", ".join(dict.fromkeys(values)) or NONE
+
+
+def budget(group: Group) -> str:
+    """What the runs were trained for; from least to most where seeds differ."""
+
+    def span(of: Callable[[Result], float], text: Callable[[float], str]) -> str:
+        values = [of(result) for result in group.results]
+        return " to ".join(dict.fromkeys((text(min(values)), text(max(values)))))
+
+    epochs = span(lambda r: r.epochs, lambda value: f"{value:.4g}")
+    steps = span(lambda r: r.steps, count)
+    return f"{epochs} epochs, {steps} steps, {span(lambda r: r.wall_seconds, duration)}"
+
+
+def data(result: Result) -> str:
+    """Which data, which part of them, and how many samples of each split."""
+    sizes = ", ".join(f"{size:,} {split}" for split, size in result.data["sizes"].items())
+    return f"{result.data['name']}, {result.data['part']} ({sizes})"
+
+
+def solver(node: Mapping[str, Any] | None) -> str:
+    """Method and tolerance, or method and step."""
+    if not node:
+        return NONE
+    if node.get("step_size") is not None:
+        return f"{node['method']}, step {power(node['step_size'])}"
+    rtol, atol = node["rtol"], node["atol"]
+    at = power(rtol) if rtol == atol else f"rtol {power(rtol)}, atol {power(atol)}"
+    return f"{node['method']} at {at}"
+
+
+def named(node: Mapping[str, Any] | None) -> str:
+    """The last part of what a node stands for, such as Adjoint."""
+    return str((node or {}).get("_target_", "")).rpartition(".")[2]
+
+
+def solving(result: Result) -> str:
+    """The solver of training with its gradient, that of evaluation where it is another, divergence
+    and regularizers.
+    """
+    protocol = result.protocol
+    training, test = (solver(protocol.get(key)) for key in ("solver", "eval_solver"))
+    if training == NONE:
+        return NONE
+    parts = [training, named(protocol["solver"].get("gradient")) or "Direct"]
+    parts += [named(protocol.get("divergence"))]
+    for name, node in (protocol.get("regularizer") or {}).items():
+        parts.append(f"{name} {node.get('weight', '')}".strip())
+    parts += [f"test {test}"] if test != training else []
+    return ", ".join(filter(None, parts))
+
+
+def training(result: Result) -> str:
+    """Optimizer, learning rate and batch."""
+    optimizer, batch = result.protocol.get("optimizer") or {}, result.options.get("data.batch_size")
+    parts = [named(optimizer)]
+    parts += [f"lr {optimizer['lr']:g}"] if "lr" in optimizer else []
+    parts += [f"batch {batch}"] if batch is not None else []
+    return ", ".join(filter(None, parts)) or NONE
+
+
+def weights(result: Result) -> str:
+    """Which weights were tested."""
+    chosen = result.protocol.get("weights") or {}
+    return f"best on {chosen['split']}" if "split" in chosen else chosen.get("chosen", NONE)
+
+
+def own(result: Result, aside: Sequence[str] = ASIDE) -> list[str]:
+    """What was typed of what makes the run what it is."""
+    return [typed for typed in result.typed if not within(name_of(typed), aside)]
+
+
+def name_of(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def labels(results: Sequence[Result], aside: Sequence[str] = ASIDE) -> list[str]:
+    """Each result by what was typed for it and not for all of them; by its task if nothing was."""
+    typed = [own(result, aside) for result in results]
+    common = set.intersection(*map(set, typed)) if len(typed) > 1 else set()
+    return [
+        " ".join(o for o in overrides if o not in common) or result.task
+        for overrides, result in zip(typed, results, strict=True)
+    ]

@@ -1,0 +1,186 @@
+"""node-report as a user meets it: every format, and one line for each mistake."""
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+from report_cases import curve, evaluation, leave, metrics_with, odenet
+
+from node_runner.report import formats
+from node_runner.report.cli import main
+from node_runner.report.published import load
+
+
+@pytest.fixture
+def report(capsys, monkeypatch, tmp_path):
+    """Runs node-report and returns its code, what it printed, and its complaints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        shown = capsys.readouterr()
+        return ended.value.code, shown.out, shown.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two seeds of a cell, a run of another cell that stopped early, and a sweep of no cell."""
+    folder = tmp_path / "outputs"
+    for seed, error in ((0, 0.0125), (1, 0.0375)):
+        leave(folder / f"o{seed}", **odenet(seed=seed, metrics=metrics_with(error)))
+    leave(
+        folder / "r",
+        cell="node.table1.resnet",
+        epochs=3.0,
+        state="stopped",
+        typed=["experiment=node.table1.resnet"],
+    )
+    for tol in (1e-3, 1e-5):
+        run = leave(folder / f"t{tol}", task="ffjord_toy", typed=[f"tol={tol}"], options={"t": tol})
+        curve(run, ["nfe/forward", "time/trained_s", "validation/error"], [(20, 1, 3), (30, 2, 2)])
+    leave(folder / "d", task="ffjord_toy", state="diverged", metrics={}, typed=["tol=1e9"])
+    return folder
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_every_format_holds_published_and_own_and_what_is_missing(name, report, runs):
+    code, text, complaints = report(runs, "--format", name)
+    assert (code, complaints) == (0, [])
+    for part in ("ODE-Net", "0.42", "RK-Net", "missing", "3 of 160 epochs", "stopped", "diverged"):
+        assert part in text, part
+    assert "2.5" in text  # the mean of 1.25 and 3.75 %
+    assert "232,970" in text or "232970" in text
+
+
+def test_a_markdown_table_has_rows_of_one_length(report, runs):
+    _, text, _ = report(runs)
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
+    assert len(tables) == 4
+    for table in tables:
+        assert len({line.count(" | ") for line in table.splitlines()}) == 1
+    line = next(line for line in text.splitlines() if "ODE-Net" in line)
+    assert "| 0.42 % " in line and "| 2.50 ± 1.77 " in line and "| 0, 1 " in line
+    assert "| nothing " in line
+    line = next(line for line in text.splitlines() if "| ResNet" in line)
+    assert "1.50 (s.e. 0.12) * " in line and "3 of 160 epochs; stopped" in line
+
+
+def test_the_values_that_a_program_reads_are_plain_numbers(report, runs):
+    _, text, _ = report(runs, "--format", "csv")
+    rows = {row["cell"] or row["label"]: row for row in csv.DictReader(io.StringIO(text))}
+    own = rows["node.table1.odenet"]
+    assert float(own["own"]) == pytest.approx(2.5)
+    assert float(own["own_sd"]) == pytest.approx(1.7678, rel=1e-3)
+    assert float(own["published"]) == 0.42
+    assert float(own["hours"]) == 2.0
+    assert own["seeds"] == "0 1"
+    assert rows["node.table1.rknet"]["state"] == "missing"
+    assert rows["node.table1.rknet"]["own"] == ""
+    assert rows["tol=1e9"]["own"] == ""
+
+
+class Page(HTMLParser):
+    """Open tags, and where they point."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_needs_nothing_but_itself(report, runs):
+    leave(runs / "odd", task="<b>&", typed=["a=<script>"])
+    _, text, _ = report(runs, "--format", "html")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.links
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
+    assert "<script>" not in text
+
+
+def test_latex_escapes_its_own_signs(report, runs):
+    _, text, _ = report(runs, "--format", "latex")
+    body = text.partition("\n")[2]
+    assert r"0.42 \%" in body and r"$\pm$" in body
+    assert not re.search(r"(?<!\\)[%#]|(?<!\\)_", re.sub(r"\{!\}\{%", "", body))
+    assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) > 8
+
+
+def test_a_paper_shows_all_its_tables_and_nothing_else(report, runs):
+    _, text, _ = report(runs, "--paper", "node")
+    for table in load()["node"]:
+        assert f"## {table.name}: " in text
+    assert "ffjord_toy" not in text
+    for paper in ("ffjord", "rnode", "latent"):
+        code, text, _ = report(runs, "--paper", paper)
+        assert code == 0
+        assert all(text.count(cell.label) for table in load()[paper] for cell in table.cells)
+
+
+def test_what_is_not_read_in_a_paper_says_so(report, runs):
+    _, text, _ = report(runs, "--paper", "rnode")
+    line = next(line for line in text.splitlines() if "MNIST, RNODE" in line)
+    assert "0.97 (secondary)" in line
+
+
+def test_a_folder_is_written_with_its_figures(report, runs, tmp_path):
+    for tol, nfe in ((1e-1, 14), (1e-3, 26)):
+        evaluation(runs / f"e{nfe}", tol, nfe)
+    code, text, _ = report(runs, "--out", tmp_path / "there")
+    assert (code, text.strip()) == (0, str(tmp_path / "there" / "report.md"))
+    written = (tmp_path / "there" / "report.md").read_text()
+    for name in re.findall(r"!\[.*\]\((.*)\)", written):
+        assert (tmp_path / "there" / name).stat().st_size > 5000
+        assert (tmp_path / "there" / name).with_suffix(".svg").exists()
+    assert "(figure3.png)" in written
+    report(runs, "--figure", "nfe_training")
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "nfe_training.png",
+        "nfe_training.svg",
+        "report.md",
+    }
+
+
+MISTAKES = [
+    (["nothing"], "nothing: there is no such file or folder"),
+    (["empty"], "empty holds no result.json"),
+    (["outputs", "--paper", "nod"], "unknown --paper nod; did you mean node? (choose from ffjord,"),
+    (["outputs", "--figure", "bits_tim"], "unknown --figure bits_tim; did you mean bits_time?"),
+    (["outputs", "--format", "markdwn"], "unknown --format markdwn; choose from csv, html, latex,"),
+    (["outputs", "--fromat", "md"], "unrecognized arguments: --fromat"),
+    ([], "the following arguments are required: PATH"),
+    (["outputs", "--figure", "error_nfe"], "--figure error_nfe: no evaluation has solve/error"),
+    (["outputs", "--out", "file/x"], "Not a directory"),
+]
+
+
+@pytest.mark.parametrize(("typed", "message"), MISTAKES, ids=[" ".join(t) for t, _ in MISTAKES])
+def test_a_mistake_is_one_line(typed, message, report, runs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    code, _, (complaint,) = report(*typed)
+    assert code == 2
+    assert message in complaint and complaint.startswith("node-report: ")
+
+
+def test_what_can_be_used_is_reported_beside_the_complaints(report, runs):
+    leave(runs / "again", **odenet(seed=1))
+    code, text, complaints = report(runs, "nothing")
+    assert code == 2
+    assert len(complaints) == 2
+    assert "ODE-Net" in text and "0, 1 " in text
