@@ -36,7 +36,7 @@ END := || [ $$? -eq 3 ]
 
 reproduce-quick: $(VENV)/.installed ## a small run of each experiment, and the report: half an hour
 	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_tol trainer.max_steps=300 tol=1e-2,1e-3,1e-4,1e-5 seed=0,1,2 $(END)
-	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_solver trainer.max_steps=300 sweep=solver $(END)
+	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_solver trainer.max_steps=300 solver=tsit5,dopri8,bosh3 $(END)
 	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_jacobian regularizer=jacobian regularizer.jacobian.weight=0,0.1 $(END)
 	$(SWEEP) hydra.sweep.dir=$(QUICK)/toy_eval mode=evaluate run=$(QUICK)/toy_jacobian/0 eval_tol=1e-1,1e-2,1e-3,1e-4,1e-5,1e-6 $(END)
 	$(SWEEP) hydra.sweep.dir=$(QUICK)/mnist trainer.max_steps=300 experiment=node.table1.odenet,node.table1.rknet,node.table1.resnet,node.table1.mlp $(END)

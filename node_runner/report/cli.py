@@ -15,8 +15,9 @@ from . import figures, formats
 from .compose import compose
 from .curves import NothingToDraw
 from .document import Picture
+from .files import find, left_running, read
 from .published import load
-from .results import Result, find, groups, left_running, read
+from .results import Result, groups
 
 OK, MISTAKE = 0, 2
 ENDINGS = {"latex": "tex"}  # of files, where it is not the format's name
@@ -26,12 +27,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``node-report``; exits with 0, or 2 if anything named could not be used. What
     could be used is reported all the same.
     """
+    complaints: list[str] = []
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may hold anything
     try:
-        complaints = report(arguments(argv))
+        report(arguments(argv), complaints)
     except BrokenPipeError:  # node-report ... | head
         os._exit(OK)  # rather than complain again when standard output is closed
     except (UserError, OSError) as error:
-        complaints = [str(error)]
+        complaints.append(str(error))
     for line in complaints:
         print(f"node-report: {' '.join(line.split())}", file=sys.stderr)
     sys.exit(MISTAKE if complaints else OK)
@@ -89,29 +92,28 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def report(args: argparse.Namespace) -> list[str]:
-    """Print or write what was asked for. Returns a line for each thing that could not be used."""
-    complaints: list[str] = []
+def report(args: argparse.Namespace, complaints: list[str]) -> None:
+    """Print or write what was asked for, and add a line for each thing that could not be used."""
     results, unusable = read(find(args.paths, complaints.append), complaints.append)
     unusable += left_running(args.paths)
     found = groups(results, complaints.append)
     if not results and not unusable:
-        return complaints
+        return
     composed = compose(found, unusable, args.paper)
     with TemporaryDirectory() as scratch:
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
         if args.out is not None or args.format == "html":  # a page holds its figures
             folder = args.out or Path(scratch)
-            composed.pictures.extend(pictures(args.figure, results, folder, complaints))
+            counted = [result for group in found for result in group.results]
+            composed.pictures.extend(pictures(args.figure, counted, folder, complaints))
     text = formats.get(args.format).render(composed)
     if args.out is None:
         print(text, end="", flush=True)
     else:
         written = args.out / f"report.{ENDINGS.get(args.format, args.format)}"
-        written.write_text(text, encoding="utf-8")
+        written.write_text(text, encoding="utf-8", errors="backslashreplace")
         print(written)
-    return complaints
 
 
 def pictures(

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from . import words
 from .document import Report, Section, Table
+from .files import Unusable
 from .how import NFE, evaluations, how
 from .published import PaperTable, load
 from .records import record
-from .results import Group, Unusable
+from .results import Group
 from .rows import MISSING, Row, figure_of, numbered, others, rows_of
 
 LEGEND = (
     "± is the standard deviation over seeds (n - 1); s.e. the standard error over the test samples "
-    "of one seed. Published figures are read in the paper or the authors' code, or say how else "
+    "of one seed. NFE forward and backward and memory are those of a training step at the end of "
+    "training (means of the last points of the log), test NFE those of the weights tested, of one "
+    "batch each. Published figures are read in the paper or the authors' code, or say how else "
     "they are known."
 )
 
@@ -35,8 +38,8 @@ def compose(groups: Sequence[Group], unusable: Sequence[Unusable], paper: str | 
         for title, rows in others([group for group in groups if id(group) not in placed]).items():
             sections.append(of_runs(title, rows))
             records += [record(row) for row in rows]
-        if unusable:
-            sections.append(of_unusable(unusable))
+    if unusable:
+        sections.append(of_unusable(unusable))
     sections.append(Section("How to read this", [LEGEND]))
     return Report(sections, records)
 
@@ -49,7 +52,7 @@ def of_paper(table: PaperTable, rows: list[Row]) -> Section:
         unit = f" {cell.unit}".rstrip()
         figure = f"{words.published(cell, decimals)}{unit}"
         body.append([number, row.label, figure, own(row, decimals), seeds(row), row.marks])
-        body[-1].append(words.beside(cell, decimals))
+        body[-1].append(words.beside(cell))
     header = ["", "", "published", "own", "seeds", "own is less or other in", "published beside"]
     if all(line[-1] == words.NONE for line in body):
         header, body = header[:-1], [line[:-1] for line in body]
@@ -85,7 +88,7 @@ def of_unusable(unusable: Sequence[Unusable]) -> Section:
     return Section("Runs without figures", tables=[Table(["run", "state", "message"], rows)])
 
 
-def own(row: Row, decimals: int | None = None) -> str:
+def own(row: Row, decimals: int = 0) -> str:
     """The headline figure of the runs, marked where they are less than the published one."""
     if row.group is None:
         return MISSING
@@ -94,8 +97,9 @@ def own(row: Row, decimals: int | None = None) -> str:
     found = row.group.spread(metric, factor)
     if found is None:
         return first.state if first.state != "done" else f"no {metric}"
+    lacking = "" if found.n == len(row.group.results) else f" ({found.n} of its seeds)"
     mark = "" if row.marks in ("nothing", words.NONE) else " *"
-    return words.spread(found, decimals) + mark
+    return words.spread(found, decimals) + lacking + mark
 
 
 def seeds(row: Row) -> str:

@@ -7,6 +7,7 @@ from math import isfinite
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..stored import within
 from . import words
 from .results import Result
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 FEW, WIDE = 8, 60  # lines that one legend can tell apart, and characters of one entry
 OF_TRAINING = tuple(name for name in words.ASIDE if name != "seed")
-OF_EVALUATION = (*OF_TRAINING, "eval_tol", "eval_solver")
+EVALUATED = ("mode", "eval_tol", "eval_solver")
+OF_EVALUATION = (*OF_TRAINING, *EVALUATED)
 
 
 class NothingToDraw(ValueError):
@@ -33,27 +35,33 @@ class Line(NamedTuple):
 def evaluations(
     results: Sequence[Result], x: Callable[[Result], float], y: Callable[[Result], float], need: str
 ) -> list[Line]:
-    """A line through the evaluations of one run with one method, in the order of x.
+    """A line through the evaluations of one run that differ in their tolerance alone, by x.
 
     Raises:
         NothingToDraw: naming ``need``, if there are none with both.
     """
-    found: dict[tuple[str, str], list[Result]] = {}
+    found: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         solver = result.protocol.get("eval_solver")
         if result.mode == "evaluate" and solver and isfinite(x(result)) and isfinite(y(result)):
-            found.setdefault((str(result.run), solver["method"]), []).append(result)
+            same = (str(result.run), solver["method"], str(net_of(result)))
+            found.setdefault(same, []).append(result)
     if not found:
         raise NothingToDraw(
             f"no evaluation has {need}: node-run -m mode=evaluate run=FOLDER "
             "eval_tol=1e-1,1e-2,1e-3,1e-4 makes some"
         )
     typed = words.labels([of_net[0] for of_net in found.values()], OF_EVALUATION)
-    labels = [f"{label}, {method}" for label, (_, method) in zip(typed, found, strict=True)]
+    labels = [f"{label}, {method}" for label, (_, method, _) in zip(typed, found, strict=True)]
     if len(set(labels)) < len(labels):  # nothing typed tells these runs apart
-        labels = [f"{run}, {method}" for run, method in found]
+        labels = [f"{run}, {method}" for run, method, _ in found]
     points = [sorted((x(result), y(result)) for result in of_net) for of_net in found.values()]
     return list(map(line, labels, points))
+
+
+def net_of(result: Result) -> dict[str, object]:
+    """The configuration but for how it is evaluated: a run and its evaluations have one."""
+    return {k: v for k, v in result.options.items() if not within(k, EVALUATED)}
 
 
 def line(label: str, points: Sequence[tuple[float, ...]]) -> Line:

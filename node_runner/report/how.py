@@ -8,6 +8,7 @@ from math import isnan
 from . import words
 from .document import Table
 from .published import Budget, Cell
+from .results import Result
 from .rows import Row, numbered
 
 NFE = "NFE forward / backward / test"
@@ -63,6 +64,14 @@ def memory(row: Row) -> str:
     return " / ".join(map(words.short, means))
 
 
+def code(result: Result) -> str:
+    return f"torch {result.versions.get('torch')}, revision {result.revision or 'not known'}"
+
+
+def state(result: Result) -> str:
+    return result.state if result.message is None else f"{result.state}: {result.message}"
+
+
 HOW = {
     "budget": budget,
     "data": lambda row: words.each([words.data(r) for r in row.group.results]),
@@ -73,5 +82,6 @@ HOW = {
     NFE: evaluations,
     "MiB held / peak": memory,
     "device": lambda row: words.each([r.device for r in row.group.results]),
-    "state": lambda row: row.state,
+    "code": lambda row: words.each([code(r) for r in row.group.results]),
+    "state": lambda row: words.each([state(r) for r in row.group.results]),
 }

@@ -5,38 +5,34 @@ from __future__ import annotations
 from ..stored import LIMITS, within
 from .published import Budget, Cell
 from .results import Group
-from .words import name_of, own
+from .words import name_of, own, short
 
-ENOUGH = 0.995  # of a budget: the last batch of an epoch may be left out
+CLOSE = 0.005  # to a budget: the last batch of an epoch may be left out
 WHOLE = ("whole", "generated")
 
 
 def marks(group: Group, cell: Cell) -> list[str]:
     """Each in a few words; none for a run to the paper's budget on all data as configured."""
     first = group.first
-    found = short_of(group, cell.budget)
+    found = other_than(group, cell.budget)
     if first.state != "done":
         found.append(first.state)
     if first.data["part"] not in WHOLE:
         found.append(f"data: {first.data['part']}")
     if cell.runs is not None and len(group.results) < cell.runs:
         found.append(f"{len(group.results)} of {cell.runs} seeds")
-    known = ("experiment", "cell", *LIMITS)
-    found += [typed for typed in own(first) if not within(name_of(typed), known)]
-    return found
+    limits = () if cell.budget is None else LIMITS  # else told by what the run came to
+    known = f"experiment={cell.name}"
+    return found + [t for t in own(first) if t != known and not within(name_of(t), limits)]
 
 
-def short_of(group: Group, budget: Budget | None) -> list[str]:
-    """Where the least trained of the runs ended, if that is before the published one did."""
-    if budget is None:
-        return []
-    spent = {
-        "epochs": min(r.epochs for r in group.results),
-        "steps": min(r.steps for r in group.results),
-    }
+def other_than(group: Group, budget: Budget | None) -> list[str]:
+    """What the runs were trained for, where that is not what was published."""
     found = []
-    for unit, done in spent.items():
-        wanted = getattr(budget, unit)
-        if wanted is not None and done < ENOUGH * wanted:
-            found.append(f"{done:.3g} of {wanted:g} {unit}")
+    for unit in ("epochs", "steps"):
+        wanted = getattr(budget, unit, None)
+        done = [getattr(result, unit) for result in group.results]
+        if wanted is not None and any(abs(spent / wanted - 1) > CLOSE for spent in done):
+            reached = " to ".join(dict.fromkeys(map(short, (min(done), max(done)))))
+            found.append(f"{reached} of {wanted:,g} {unit}")
     return found

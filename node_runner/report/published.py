@@ -21,7 +21,6 @@ class Budget:
 
     epochs: float | None = None
     steps: int | None = None
-    hours: float | None = None
     sure: str = "paper"
 
 

@@ -21,7 +21,7 @@ def record(row: Row, paper: str = "", table: PaperTable | None = None) -> dict[s
         "published_sure": None if cell is None else cell.sure,
         "unit": None if cell is None else cell.unit,
         "state": row.state,
-        "less_or_other": "" if row.cell is None else row.marks,
+        "less_or_other": "" if None in (row.cell, row.group) else row.marks,
     }
     return about if group is None else about | measured(group, cell)
 
@@ -55,5 +55,6 @@ def measured(group: Group, cell: Cell | None) -> dict[str, object]:
         "torch": words.each([r.versions.get("torch", "") for r in group.results]),
         "revision": words.each([r.revision or "" for r in group.results]),
         "typed": " ".join(first.typed),
+        **{f"mean {name}": group.spread(name).mean for name in first.metrics},
         "folders": " ".join(str(r.folder) for r in group.results),
     }

@@ -12,21 +12,21 @@ from .results import Group, Result, Spread
 
 NONE = "-"
 # Options that say where, when and in which company a run was made, not what it is.
-ASIDE = (*CIRCUMSTANCES, "seed", "resume", "run", "mode", "launcher", "hydra")
+ASIDE = (*CIRCUMSTANCES, "seed", "resume", "run", "mode", "sweep", "launcher", "hydra")
+DEVICES = ("runtime=auto", "runtime=cpu", "runtime=cuda")
 
 
-def spread(found: Spread, decimals: int | None = None) -> str:
-    """Mean and sd over seeds; of one seed, mean and standard error over its test samples. Unless
-    told, as many decimals as the error has to its second digit.
+def spread(found: Spread, decimals: int = 0) -> str:
+    """Mean and sd over seeds; of one seed, mean and standard error over its test samples. As many
+    decimals as the error has to its second digit, and no fewer than ``decimals``.
     """
     error = found.standard_error if isnan(found.sd) else found.sd
-    if decimals is None:
-        known = isfinite(error) and error > 0
-        decimals = max(0, 1 - floor(log10(error))) if known else 4
-    mean, error_text = f"{found.mean:.{decimals}f}", f"{error:.{decimals}f}"
+    if isfinite(error) and error > 0:
+        decimals = max(decimals, 1 - floor(log10(error)))
+    mean, text = f"{found.mean:.{decimals}f}", f"{error:.{decimals}f}"
     if isnan(error):
-        return mean
-    return f"{mean} (s.e. {error_text})" if isnan(found.sd) else f"{mean} ± {error_text}"
+        return mean if decimals else f"{found.mean:.4g}"
+    return f"{mean} (s.e. {text})" if isnan(found.sd) else f"{mean} ± {text}"
 
 
 def published(cell: Cell, decimals: int) -> str:
@@ -40,12 +40,11 @@ def doubt(sure: str) -> str:
     return "" if SURE.index(sure) < FIRM else f" ({sure})"
 
 
-def beside(cell: Cell, decimals: int) -> str:
+def beside(cell: Cell) -> str:
     """What the paper gives for others."""
 
     def one(value: float | list[float]) -> str:
-        numbers = value if isinstance(value, list) else [value]
-        return " ± ".join(f"{number:.{decimals}f}" for number in numbers)
+        return " ± ".join(map(str, value if isinstance(value, list) else [value]))
 
     found = ", ".join(f"{name} {one(value)}" for name, value in cell.beside.items())
     return f"{found}{doubt(cell.beside_sure)}" if found else NONE
@@ -57,11 +56,13 @@ def count(value: float) -> str:
 
 def short(value: float) -> str:
     """Three digits, nothing behind a whole number."""
-    return NONE if isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return NONE if isnan(value) else f"{value:.3g}" if abs(value) < 99.5 else f"{value:,.0f}"
 
 
-def power(value: float) -> str:
-    """A tolerance as it is typed: 1e-5."""
+def power(value: float | list[float]) -> str:
+    """A tolerance, or one for each entry of the state, as it is typed: 1e-5."""
+    if isinstance(value, list):
+        return f"[{','.join(map(power, value))}]"
     return f"{value:g}".replace("e-0", "e-")
 
 
@@ -148,7 +149,8 @@ def weights(result: Result) -> str:
 
 def own(result: Result, aside: Sequence[str] = ASIDE) -> list[str]:
     """What was typed of what makes the run what it is."""
-    return [typed for typed in result.typed if not within(name_of(typed), aside)]
+    kept = [typed for typed in result.typed if typed not in DEVICES]
+    return [typed for typed in kept if not within(name_of(typed), aside)]
 
 
 def name_of(override: str) -> str:

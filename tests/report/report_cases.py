@@ -12,7 +12,7 @@ CONTENT = {
     "seed": 0,
     "run": None,
     "typed": ["task=odenet_mnist"],
-    "options": {"task": "a", "seed": 0, "data.batch_size": 128},
+    "options": {"task": "a", "mode": "train", "seed": 0, "data.batch_size": 128},
     "headline": {"metric": "error", "unit": "%", "factor": 100.0},
     "metrics": {
         "test/error": {"mean": 0.015, "standard_error": 0.0012, "n": 10000},
@@ -68,7 +68,7 @@ def metrics_with(error, **others):
     return metrics | {name.replace("__", "/"): {"mean": value} for name, value in others.items()}
 
 
-def evaluation(folder, tol, nfe, run="a run", **metrics):
+def evaluation(folder, tol, nfe, run="a run", seed=0, more=None, **metrics):
     """One of a sweep over tolerances."""
     protocol = deepcopy(CONTENT["protocol"])
     protocol["eval_solver"]["rtol"] = tol
@@ -76,8 +76,9 @@ def evaluation(folder, tol, nfe, run="a run", **metrics):
         folder,
         mode="evaluate",
         run=run,
+        seed=seed,
         typed=["task=odenet_mnist", "mode=evaluate", f"run={run}", f"eval_tol={tol}"],
-        options={"eval_tol": tol},
+        options={**CONTENT["options"], "mode": "evaluate", "eval_tol": tol} | (more or {}),
         protocol=protocol,
         nfe={"forward": None, "backward": None, "evaluation": float(nfe)},
         metrics=metrics_with(0.015, solve__nfe_forward=nfe, solve__nfe_backward=nfe, **metrics),

@@ -1,11 +1,13 @@
 """Every figure draws what it says from results that have it, and says what it needs otherwise."""
 
+import json
+
 import pytest
 from report_cases import curve, evaluation, leave
 
 from node_runner.report import figures
 from node_runner.report.curves import NothingToDraw
-from node_runner.report.results import find, read
+from node_runner.report.files import find, read
 
 
 def nobody(line):
@@ -18,7 +20,8 @@ def results(tmp_path):
     for run in ("one", "two"):
         for i, tol in enumerate((1e-1, 1e-2, 1e-3)):
             integral = 1 - tol * (2 if run == "two" else 1)
-            evaluation(tmp_path / run / str(i), tol, 14 + 6 * i, run, density__integral=integral)
+            folder, seed = tmp_path / run / str(i), int(run == "two")
+            evaluation(folder, tol, 14 + 6 * i, run, seed=seed, density__integral=integral)
     tags = ["nfe/forward", "cost/jacobian", "time/trained_s", "validation/error"]
     for seed in (0, 1):
         typed = ["task=odenet_mnist", f"seed={seed}"]
@@ -64,3 +67,36 @@ def test_the_lines_are_the_results(results):
     assert line_of("nfe_training", results)[:2] == [[10, 20], [20, 21]]
     assert line_of("nfe_jacobian", results)[:2] == [[0, 20], [0.1, 21]]
     assert line_of("bits_time", results)[:2] == [[0, 0.1], [5.0, 0.05]]
+
+
+def test_steps_that_are_fixed_have_no_tolerance_to_be_drawn_at(tmp_path):
+    for i in range(3):
+        run = evaluation(tmp_path / str(i), 1e-5, 10 + i)
+        content = json.loads((run / "result.json").read_text())
+        content["protocol"]["eval_solver"]["step_size"] = 0.5 / (i + 1)
+        (run / "result.json").write_text(json.dumps(content))
+    results, _ = read(find([str(tmp_path)], nobody), nobody)
+    with pytest.raises(NothingToDraw):
+        figures.draw("density_tolerance", results)
+
+
+def test_evaluations_of_other_options_are_lines_of_their_own(tmp_path):
+    for ratio in (1.0, 0.01):
+        for i, tol in enumerate((1e-1, 1e-3)):
+            more = {"atol_ratio": ratio}
+            evaluation(tmp_path / f"{ratio}{tol}", tol, 14 + 6 * i, more=more)
+    results, _ = read(find([str(tmp_path)], nobody), nobody)
+    assert len(figures.draw("error_nfe", results).axes[0].lines) == 2
+
+
+def test_runs_of_another_task_are_not_drawn_on_one_axis_of_nats(results, tmp_path):
+    other = leave(tmp_path / "other", task="another", typed=["task=another"])
+    curve(other, ["time/trained_s", "validation/error"], [(1, 1), (2, 2)])
+    both = [*results, *read(find([str(other)], nobody), nobody)[0]]
+    assert len(figures.draw("bits_time", both).axes[0].lines) == 2
+
+
+def test_without_runs_there_is_nothing_to_draw():
+    for name in figures.names():
+        with pytest.raises(NothingToDraw):
+            figures.draw(name, [])

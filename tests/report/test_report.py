@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report_cases import curve, evaluation, leave, metrics_with, odenet
+from report_cases import CONTENT, curve, evaluation, leave, metrics_with, odenet
 
 from node_runner.report import formats
 from node_runner.report.cli import main
@@ -53,7 +53,7 @@ def test_every_format_holds_published_and_own_and_what_is_missing(name, report, 
     assert (code, complaints) == (0, [])
     for part in ("ODE-Net", "0.42", "RK-Net", "missing", "3 of 160 epochs", "stopped", "diverged"):
         assert part in text, part
-    assert "2.5" in text  # the mean of 1.25 and 3.75 %
+    assert re.search(r"2\.50 .{1,9} 1\.77|,2\.5,1\.767", text)  # of 1.25 and 3.75 %
     assert "232,970" in text or "232970" in text
 
 
@@ -111,6 +111,45 @@ def test_a_page_needs_nothing_but_itself(report, runs):
     assert "<script>" not in text
 
 
+def test_odd_options_and_curves_are_shown_too(report, runs):
+    protocol = CONTENT["protocol"]
+    solver = protocol["solver"] | {"rtol": [1e-3, 1e-5], "atol": 1e-6}
+    leave(runs / "list", task="odd", protocol=protocol | {"solver": solver, "eval_solver": solver})
+    fixed = {"method": "rk4", "rtol": 1e-5, "atol": 1e-5, "step_size": 0.25}
+    protocol = {"solver": fixed, "eval_solver": fixed}
+    run = leave(runs / "fixed", task="odd", options={"x": 1}, protocol=protocol)
+    (run / "metrics.jsonl").write_bytes(b'3\n{"nfe/forward": 1}\n\xff\n[]\n')
+    code, text, complaints = report(runs, "--format", "html")
+    assert (code, complaints) == (0, [])
+    assert "dopri5 at rtol [0.001,1e-5], atol 1e-6" in text
+    assert "rk4, step 0.25" in text
+
+
+def test_why_a_run_did_not_end_well_is_told(report, runs):
+    leave(runs / "nan", task="x", state="diverged", message="the loss is nan", metrics={})
+    (runs / "failed").mkdir()
+    (runs / "failed" / "result.json").write_text('{"state": "failed", "message": "no data"}')
+    _, text, _ = report(runs)
+    assert "diverged: the loss is nan" in text
+    assert "no data" in text
+    assert "no data" in report(runs, "--paper", "node")[1]
+
+
+def test_complaints_are_all_told_even_if_nothing_can_be_written(report, runs, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, complaints = report("nothing", runs, "--out", "file/x")
+    assert code == 2
+    assert len(complaints) == 2
+
+
+def test_a_sweep_that_has_just_begun_is_no_mistake(report, tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "command.yaml").touch()
+    code, text, complaints = report(tmp_path / "0", "--format", "html")
+    assert (code, complaints) == (0, [])
+    assert "unfinished" in text
+
+
 def test_latex_escapes_its_own_signs(report, runs):
     _, text, _ = report(runs, "--format", "latex")
     body = text.partition("\n")[2]
@@ -141,6 +180,7 @@ def test_what_is_not_read_in_a_paper_says_so(report, runs):
 def test_a_folder_is_written_with_its_figures(report, runs, tmp_path):
     for tol, nfe in ((1e-1, 14), (1e-3, 26)):
         evaluation(runs / f"e{nfe}", tol, nfe)
+    curve(runs / "o0", ["nfe/forward"], [(20,), (26,)])
     code, text, _ = report(runs, "--out", tmp_path / "there")
     assert (code, text.strip()) == (0, str(tmp_path / "there" / "report.md"))
     written = (tmp_path / "there" / "report.md").read_text()

@@ -6,9 +6,10 @@ import statistics
 import pytest
 from report_cases import CONTENT, leave, metrics_with, odenet
 
+from node_runner.report.files import FIELDS, find, left_running, read
 from node_runner.report.marks import marks
 from node_runner.report.published import cells
-from node_runner.report.results import FIELDS, find, groups, left_running, read
+from node_runner.report.results import groups
 
 CELL = cells()["node.table1.odenet"]
 
@@ -61,6 +62,20 @@ def test_what_differs_in_more_than_its_seed_is_not_averaged(changes, tmp_path):
     assert not complaints
 
 
+def test_evaluations_of_one_net_are_not_seeds_of_it(tmp_path):
+    for seed, run in ((0, "a"), (1, "a"), (2, "b")):
+        leave(tmp_path / f"{run}{seed}", mode="evaluate", seed=seed, run=run)
+    found, complaints, _ = load(tmp_path)
+    assert [len(group.results) for group in found] == [1, 1, 1]
+    (tmp_path / "two").mkdir()
+    for seed in (0, 1):
+        leave(tmp_path / "two" / str(seed), mode="evaluate", seed=seed, run=f"net {seed}")
+    leave(tmp_path / "two" / "short", mode="evaluate", seed=2, run="net 2", epochs=1.0)
+    found, complaints, _ = load(tmp_path / "two")
+    assert sorted(len(group.results) for group in found) == [1, 2]
+    assert not complaints
+
+
 def test_a_seed_counts_once_and_both_folders_are_named(tmp_path):
     one, two = (
         leave(tmp_path / name, metrics=metrics_with(e)) for name, e in (("a", 0.1), ("b", 0.9))
@@ -90,6 +105,26 @@ def test_a_result_of_another_version_has_its_missing_fields_named(name, tmp_path
     assert f"{old / 'result.json'} lacks {name}: another version of node_runner" in complaint
 
 
+WRONG = [
+    ({"seed": None}, "seed"),
+    ({"typed": None, "epochs": "3"}, "typed, epochs"),
+    ({"data": {}}, "data.name, data.part, data.sizes"),
+    ({"headline": {"metric": 3, "unit": "%", "factor": 1.0}}, "headline.metric"),
+    ({"nfe": {"forward": "x", "backward": 1.0, "evaluation": None}}, "nfe.forward"),
+    ({"metrics": {"test/error": {"mean": None}, "test/nll": 3}}, "metrics.test/error, metrics."),
+]
+
+
+@pytest.mark.parametrize(("changes", "names"), WRONG, ids=[names for _, names in WRONG])
+def test_values_of_another_type_are_named(changes, names, tmp_path):
+    leave(tmp_path / "good", seed=1)
+    bad = leave(tmp_path / "bad", seed=0)
+    (bad / "result.json").write_text(json.dumps(CONTENT | changes))
+    ((group,), (complaint,), _) = load(tmp_path)
+    assert group.first.folder.name == "good"
+    assert f"{bad / 'result.json'} is damaged or of another version in {names}" in complaint
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "{}", "null"])
 def test_a_file_that_is_no_result_is_named(text, tmp_path):
     leave(tmp_path / "good")
@@ -117,7 +152,9 @@ def test_jobs_that_came_to_nothing_are_told(tmp_path):
     _, complaints, unusable = load(tmp_path)
     assert not complaints
     assert [(u.folder, u.state, u.message) for u in unusable] == [(failed, "failed", "no data")]
-    assert [u.folder for u in left_running([str(tmp_path)])] == [running]
+    twice = [str(tmp_path), str(running)]
+    assert [u.folder for u in left_running(twice)] == [running]
+    assert load(running)[1] == []
 
 
 def test_a_run_to_the_published_budget_as_configured_has_no_marks(tmp_path):
@@ -127,7 +164,14 @@ def test_a_run_to_the_published_budget_as_configured_has_no_marks(tmp_path):
 
 LESS = [
     ({"epochs": 3.0}, "3 of 160 epochs"),
+    ({"epochs": 1600.0}, "1,600 of 160 epochs"),
     ({"state": "stopped"}, "stopped"),
+    ({"typed": ["experiment=node.table1.resnet"]}, "experiment=node.table1.resnet"),
+    (
+        {"typed": ["experiment=node.table1.odenet", "cell=node.table1.odenet"]},
+        "cell=node.table1.odenet",
+    ),
+    ({"typed": ["experiment=node.table1.odenet", "runtime.amp=true"]}, "runtime.amp=true"),
     ({"data": {"name": "mnist", "part": "first 100", "sizes": {}}}, "data: first 100"),
     ({"typed": ["experiment=node.table1.odenet", "solver=rk4"]}, "solver=rk4"),
     ({"typed": ["experiment=node.table1.odenet", "trainer.best_on=test"]}, "trainer.best_on=test"),
@@ -142,9 +186,17 @@ def test_what_is_less_or_other_is_marked(changes, mark, tmp_path):
 
 def test_what_a_run_is_made_on_is_no_mark(tmp_path):
     typed = ["seed=3", "paths.out=x", "runtime.threads=1", "trainer.log_every=1", "launcher=joblib"]
+    typed += ["sweep=seeds", "runtime=cuda", "trainer.max_epochs=160"]
     run = leave(tmp_path / "a", **odenet(typed=["experiment=node.table1.odenet", *typed]))
     ((group,), _, _) = load(run)
     assert marks(group, CELL) == []
+
+
+def test_a_typed_limit_is_marked_where_no_budget_is_published(tmp_path):
+    cell = cells()["node.table1.mlp"]
+    typed = [f"experiment={cell.name}", "trainer.max_steps=1"]
+    ((group,), _, _) = load(leave(tmp_path / "a", cell=cell.name, typed=typed))
+    assert marks(group, cell) == ["trainer.max_steps=1"]
 
 
 def test_fewer_seeds_than_published_are_marked(tmp_path):

@@ -45,8 +45,8 @@ def draw(name: str, results: Sequence[Result]) -> Figure:
     rows = ceil(len(module.PANELS) / columns)
     figure = Figure(figsize=(columns * PANEL[0], rows * PANEL[1]), layout="constrained")
     figure.suptitle(module.TITLE)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    for axis, panel in zip(axes, module.PANELS, strict=True):
+    for i, panel in enumerate(module.PANELS):
+        axis = figure.add_subplot(rows, columns, i + 1)
         panel(axis, results)
         axis.grid(alpha=0.3)
     return figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from numpy import interp
 
-from ..curves import draw, of_training
+from ..curves import NothingToDraw, draw, of_training
 from ..results import Result
 from ..words import unit_of
 
@@ -18,20 +18,31 @@ TITLE = "Validation against time of training"
 
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """Bits/dim where runs have them, else the first one's headline metric; time without pauses."""
+    """Time without pauses; bits/dim where runs have them, else the headline metric. Runs of the
+    first task and data alone, since others' nats are not comparable.
+    """
+    trained = [result for result in results if result.mode == "train"]
+    if not trained:
+        raise NothingToDraw("no run has been trained")
     bits = "validation/bits_per_dim"
-    tag = bits
-    if not any(result.curve(bits) for result in results):
-        tag = f"validation/{results[0].headline['metric']}"
+    first = next((result for result in trained if result.curve(bits)), trained[0])
+    tag = bits if first.curve(bits) else f"validation/{first.headline['metric']}"
 
     def points(result: Result) -> list[tuple[float, ...]]:
-        steps, seconds = zip(*result.curve("time/trained_s") or [(0, 0.0)], strict=True)
+        times = result.curve("time/trained_s")
+        if not times or kind(result) != kind(first):
+            return []
+        steps, seconds = zip(*times, strict=True)
         return [(interp(step, steps, seconds), value) for step, value in result.curve(tag)]
 
-    lines = of_training(results, points, tag)
+    lines = of_training(trained, points, tag)
     unit, length = unit_of(max(x for line in lines for x in line.x))
     draw(axis, [line._replace(x=[x / length for x in line.x]) for line in lines], marker="")
-    axis.set(xlabel=unit, ylabel=tag)
+    axis.set(xlabel=unit, ylabel=f"{tag}, {' on '.join(kind(first))}")
+
+
+def kind(result: Result) -> tuple[str, str]:
+    return result.task, result.data["name"]
 
 
 PANELS = (panel,)

@@ -1,4 +1,4 @@
-"""What a report can be written in, one file each: ``render(report, beside) -> str``."""
+"""What a report can be written in, one file each: ``render(report) -> str``."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ table {{ border-collapse: collapse; font-size: 0.86em; font-variant-numeric: tab
 th, td {{ padding: 0.3em 0.8em; text-align: left; vertical-align: top; }}
 thead th {{ border-bottom: 2px solid #1c1c1c; font-weight: 600; }}
 tbody tr + tr td {{ border-top: 1px solid #d8d8d8; }}
-td.missing {{ color: #a03020; }}
+td.not-done {{ color: #a03020; }}
 p.after {{ font-size: 0.86em; color: #444; max-width: 60em; }}
 figure {{ margin: 1em 0; max-width: 60em; }}
 figure img {{ max-width: 100%; height: auto; }}
@@ -35,7 +35,7 @@ figure img {{ max-width: 100%; height: auto; }}
 </body>
 </html>
 """
-PALE = ("missing", "diverged", "failed", "stopped", "unfinished")
+NOT_DONE = ("missing", "diverged", "failed", "stopped", "unfinished")
 
 
 def render(report: Report) -> str:
@@ -61,7 +61,7 @@ def of_table(table: Table) -> str:
 
 
 def of_cell(text: str) -> str:
-    return f"<td{' class=missing' if text in PALE else ''}>{escape(text)}</td>"
+    return f"<td{' class=not-done' if text in NOT_DONE else ''}>{escape(text)}</td>"
 
 
 def of_picture(picture: Picture) -> str:
