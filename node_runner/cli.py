@@ -19,33 +19,35 @@ from omegaconf import DictConfig
 from . import stored
 from .command_line import behind, check_command_line, parse, with_stored
 from .config import FOLDER, VERSION_BASE, register
+from .launcher import beside, launch
 from .schema import UserError, check, first_line
-from .sweep import check_same, summary
+from .sweep import BUG, CODES, MISTAKE, OK, SIGNAL, check_same, forget_failure, record_failure
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-OK, BUG, MISTAKE, DIVERGED, SIGNAL = 0, 1, 2, 3, 128
-CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}
-
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``node-run`` and ``python -m node_runner``; exits with the codes above."""
+    """Entry point of ``node-run`` and ``python -m node_runner``. Its exit codes are sweep's."""
     argv = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints what is ours to explain
     codes: list[int] = []
+    process = os.getpid()
 
     @hydra.main(version_base=VERSION_BASE, config_path=str(FOLDER), config_name="config")
     def run(config: DictConfig) -> None:
-        codes.append(job(config))
+        if os.getpid() == process:
+            codes.append(job(config))
+        else:
+            beside(process, job, config)
 
     try:
         argv, jobs = checked(argv)
         sys.argv = [sys.argv[0], *argv]
-        run()
         if jobs is not None:
-            print("\n".join(["", f"{jobs}:", *summary(jobs)]))
+            sys.exit(launch(jobs, run))
+        run()
     except UserError as error:
         sys.exit(complain(error))
     except OSError as error:  # Hydra makes the folder of a run
@@ -54,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise
     except HydraException as error:
         sys.exit(complain(error))
-    except KeyboardInterrupt:
-        sys.exit(SIGNAL + 2)
+    except KeyboardInterrupt as error:
+        sys.exit(SIGNAL + getattr(error, "number", 2))
     sys.exit(max(codes, default=OK))
 
 
@@ -87,43 +89,29 @@ def job(config: DictConfig) -> int:
     """One job, from its configuration to result.json. Returns the exit code.
 
     Raises:
-        SystemExit: on a signal, which ends a whole sweep.
+        KeyboardInterrupt: on a signal, which ends a whole sweep.
     """
-    from .training import Interrupted  # torch takes seconds to import; --help should not wait
-
     made = Path(HydraConfig.get().runtime.output_dir)
     sweeps = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
+        if sweeps:
+            forget_failure(made)
         if config.mode == "fetch":
             return fetch(config)
         return CODES[train_or_evaluate(config, made)]
     except (UserError, OSError) as error:
         if sweeps:
-            record_failure(config, made, error)
+            record_failure(made, config, str(error), MISTAKE)
         return complain(error)
-    except Interrupted as error:
-        raise SystemExit(SIGNAL + error.number) from None
-    except KeyboardInterrupt:
-        raise SystemExit(SIGNAL + 2) from None
-    except Exception:
+    except Exception as error:
         if not sweeps:
             raise
         log.exception("this job failed; the others go on")
+        record_failure(made, config, f"{type(error).__name__}: {error}", BUG)
         return BUG
     finally:
         with suppress(OSError):
             made.rmdir()  # by Hydra; empty if nothing came of it, or another was gone on with
-
-
-def record_failure(config: DictConfig, folder: Path, error: BaseException) -> None:
-    """Leave word of a job that never came to be a run."""
-    from .result import write_json
-
-    with suppress(OSError):
-        if not (folder / "command.yaml").exists():
-            stored.write(folder, config)
-            failed = {"state": "failed", "message": str(error), "metrics": {}}
-            write_json(folder / "result.json", failed)
 
 
 def fetch(config: DictConfig) -> int:

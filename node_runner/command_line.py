@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import stored
 from .config import FOLDER, VERSION_BASE, compose_or_explain, files
+from .launcher import check_launcher
 from .schema import MODES, UserError, check, dotted, first_line, told, unknown
 from .sweep import folder_of
 
@@ -132,7 +133,8 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
         groups = [o for o in line.overrides if is_group(o)]
         for override in groups:
             check_choice(override, line.config_dir)
-        base = compose_or_explain([*search, *next(jobs_to_check(groups))])
+        base = compose_or_explain([*search, *next(jobs_to_check(groups))], hydra=True)
+        check_launcher(line.overrides, line.multirun, base)
         for override in line.overrides:
             if override not in groups:
                 check_key(override, base)
@@ -237,8 +239,10 @@ def check_tolerances(overrides: Sequence[Override], config: DictConfig) -> None:
 def check_key(override: Override, base: DictConfig) -> None:
     """The key of a plain override is there. (A key added by + is checked by its constructor.)"""
     key = override.key_or_group
-    if override.is_add() or override.is_force_add() or key.startswith("hydra."):
+    if override.is_add() or override.is_force_add() or key.startswith("hydra/"):
         return
-    keys = list(dict(dotted(OmegaConf.to_container(base, resolve=False))))
+    keys = [*dict(dotted(OmegaConf.to_container(base, resolve=False))), *loader().list_groups("")]
+    hydras = key.startswith("hydra.")
     if key not in keys:
-        raise UserError(unknown(key, key, [*keys, *loader().list_groups("")]))
+        near = [k for k in keys if (k.partition(".")[0] == "hydra") == hydras]
+        raise UserError(unknown(key, key, near))

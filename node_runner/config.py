@@ -79,4 +79,12 @@ def compose_or_explain(overrides: list[str], hydra: bool = False) -> DictConfig:
             group = unused[1]
             typed = next((o for o in overrides if o.partition("=")[0] == group), group)
             reason = f"{typed}: this task and model have no {group} to choose; leave it out"
+        absent = re.search(r"Could not find 'hydra/launcher/([a-z]+)", reason)
+        if absent:
+            typed = next((o for o in overrides if o.startswith("launcher=")), "the launcher")
+            needed = f"hydra-{absent[1]}-launcher"
+            reason = f"{typed} needs {needed}: pip install 'node-runner[launchers]'"
+        refused = reason.removeprefix("Error merging override ")
+        if refused != reason:
+            reason = f"{refused}: {first_line(error.__cause__ or error)}"
         raise UserError(reason) from error

@@ -97,7 +97,7 @@ def write(folder: Path, config: DictConfig) -> None:
     kept = config.copy()
     with open_dict(kept):
         kept.resume = None
-    overrides = [o for o in job.overrides.task if not o.startswith("resume=")]
+    overrides = [o for o in job.overrides.task if not o.startswith(("resume=", "launcher="))]
     added = [s.path for s in job.runtime.config_sources if s.provider == "command-line"]
     command = {"overrides": overrides, "config_dir": added[0] if added else None}
     write_whole(folder / "config.yaml", OmegaConf.to_yaml(kept))
@@ -155,10 +155,10 @@ def comparable(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in leaves(config).items() if not within(key, skipped)}
 
 
-def result_of(folder: Path) -> dict[str, Any]:
+def result_of(folder: Path, name: str = "result.json") -> dict[str, Any]:
     """The content of result.json; nothing while there is none."""
     try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 

@@ -1,10 +1,16 @@
-"""Sweeps: a folder that the same command finds again, and what its jobs came to."""
+"""Sweeps: a folder that the same command finds again, and what its jobs came to.
+
+Jobs may have run in other processes, on other machines or another day, so all that is told of them
+is read from their folders.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
@@ -12,8 +18,13 @@ from omegaconf import DictConfig
 from . import stored
 from .schema import UserError
 
+OK, BUG, MISTAKE, DIVERGED, SIGNAL = 0, 1, 2, 3, 128
+CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}
+
 # What does not make another sweep of it.
-PLACES = ("paths", "resume", "hydra", "runtime.device", "runtime.threads")
+PLACES = ("paths", "resume", "hydra", "hydra/launcher", "launcher")
+PLACES += ("runtime.device", "runtime.threads")
+REFUSED = "refused.json"  # beside the result of a finished run, which is not to be touched
 
 
 def folder_of(base: str, overrides: Sequence[Override]) -> Path:
@@ -42,11 +53,49 @@ def check_same(folder: Path, config: DictConfig) -> None:
             )
 
 
+def record_failure(folder: Path, config: DictConfig, message: str, code: int) -> None:
+    """Leave word of a job that failed, whether or not it came to be a run."""
+    from .result import write_json  # torch takes seconds to import; --help should not wait
+
+    with suppress(OSError):
+        if not (folder / "command.yaml").exists():
+            stored.write(folder, config)
+        there = stored.result_of(folder)
+        failed = {"state": "failed", "message": message, "exit_code": code}
+        if there.get("state") in stored.FINISHED:
+            write_json(folder / REFUSED, failed | {"metrics": {}})
+        else:
+            write_json(folder / "result.json", failed | {"metrics": {}} | there | failed)
+
+
+def forget_failure(folder: Path) -> None:
+    """Take back the word of a job that is tried again; one that was no run leaves nothing."""
+    (folder / REFUSED).unlink(missing_ok=True)
+    if stored.state_of(folder) == "failed" and not (folder / "env.json").exists():
+        for name in ("config.yaml", "command.yaml", "result.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def jobs_of(folder: Path) -> list[Path]:
+    return [file.parent for file in folder.glob("*/command.yaml")]
+
+
+def word_of(job: Path) -> dict[str, Any]:
+    """What the last call of a job left of it; nothing while it is unfinished."""
+    return stored.result_of(job, REFUSED) or stored.result_of(job)
+
+
+def exit_code(folder: Path) -> int:
+    """The worst of a sweep's jobs. One that was killed has left nothing, which is no good end."""
+    found = [word_of(job) for job in jobs_of(folder)]
+    return max((w.get("exit_code", CODES.get(w.get("state"), BUG)) for w in found), default=OK)
+
+
 def summary(folder: Path) -> list[str]:
     """One line for each job under a sweep's folder: its number, state, what is its own of the
     command, and its figures or what went wrong.
     """
-    jobs = [stored.read(file.parent, "sweep") for file in folder.glob("*/command.yaml")]
+    jobs = [stored.read(job, "sweep") for job in jobs_of(folder)]
     jobs.sort(key=lambda job: (len(job.folder.name), job.folder.name))  # 2 before 10
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     lines = []
@@ -59,7 +108,7 @@ def summary(folder: Path) -> list[str]:
 
 def outcome(folder: Path) -> tuple[str, str]:
     """State and main figures of a job, or its message where it has none."""
-    result = stored.result_of(folder)
+    result = word_of(folder)
     if not result:
         return "unfinished", ""
     metrics = {k: v["mean"] for k, v in result["metrics"].items() if k.startswith("test/")}

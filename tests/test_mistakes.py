@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 from forked import node_run
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from node_runner import cli
 
@@ -52,6 +54,8 @@ NAMES = [
     ("regularizer=kinetic +regularizer.kinetc.weight=3", "regularizer.kinetc", "regularizer.kin"),
     ("-m sweep=tolerances", "unknown sweep=tolerances", "tolerance?"),
     ("trainer.best_on=tst", "trainer.best_on is 'tst'", "test?"),
+    ("-m launcher=joblb seed=0,1", "unknown launcher=joblb", "joblib?"),
+    ("hydra.sweep.dirr=x", "unknown hydra.sweep.dirr", "hydra.sweep.dir?"),
 ]
 
 
@@ -92,6 +96,10 @@ VALUES = [
         "gradient=replay: this task and model have no gradient",
     ),
     ("task=odenet_mnist model=mlp model/stem=res", "model have no model/stem to choose"),
+    ("hydra.job.chdir=x", "hydra.job.chdir=x: Value 'x' is not a valid bool"),
+    ("-m seed=0,1 hydra.launcher.n_jobs=2", "hydra.launcher.n_jobs=2 is not for launcher=serial"),
+    ("-m launcher=serial,joblib", "all jobs of a sweep have the same launcher"),
+    ("-m seed=0,1 --cfg job", "Only one of --run, --multirun, --cfg"),
 ]
 
 
@@ -99,6 +107,32 @@ VALUES = [
 def test_an_impossible_value_is_refused_by_name(typed, message, told):
     typed = ["runtime.amp=yes please"] if "please" in typed else typed.split()
     assert message in told(*typed)
+
+
+LAUNCHERS = [
+    ("launcher=joblib", "launcher=joblib is for several jobs: node-run -m ... runs them"),
+    ("-m launcher=joblib hydra.launcher.n_job=2", "did you mean hydra.launcher.n_jobs?"),
+    ("-m launcher=joblib hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: Value 'x' of type"),
+    ("-m launcher=joblib hydra.launcher.n_jobs=0", "n_jobs == 0 in Parallel has no meaning"),
+    ("-m launcher=slurm", "launcher=slurm needs a cluster: there is no sbatch here"),
+]
+
+
+@pytest.mark.parametrize(("typed", "message"), LAUNCHERS, ids=[typed for typed, _ in LAUNCHERS])
+def test_a_launcher_that_does_not_suit_is_refused(typed, message, told, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra [launchers]")
+    monkeypatch.setenv("PATH", "")
+    assert message in told(*typed.split(), "solver=rk4,dopri5" if "-m" in typed else "seed=1")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "choice"), [("joblib", "joblib"), ("slurm", "submitit_slurm")]
+)
+def test_a_launcher_that_is_not_installed_is_named(launcher, choice, told, monkeypatch):
+    Plugins.instance()
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"{choice}.yaml", False)
+    needs = f"needs hydra-{choice.partition('_')[0]}-launcher: pip install 'node-runner[launchers]'"
+    assert told("-m", "seed=0,1", f"launcher={launcher}") == f"launcher={launcher} {needs}"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")

@@ -28,7 +28,7 @@ def test_every_method_is_listed():
 
 
 @pytest.mark.parametrize(
-    "group", ["gradient", "divergence", "regularizer", "task", "model", "schedule"]
+    "group", ["gradient", "divergence", "regularizer", "task", "model", "schedule", "launcher"]
 )
 def test_every_choice_is_named(group):
     for file in (config.FOLDER / group).glob("*.yaml"):

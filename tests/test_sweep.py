@@ -36,6 +36,37 @@ def test_a_job_that_fails_is_recorded_and_the_others_go_on(tmp_path):
     assert "trainer.log_every" not in table[1]  # what all have in common
     assert "the cap of 1 steps is reached" in table[0]
     assert "Invalid learning rate: -1" in table[3]
+    assert [job.get("exit_code") for job in results(tmp_path).values()] == [None, None, 2, 2]
+
+
+def own_data(folder, text):
+    """A folder of the user's own, with what is loaded by data=own."""
+    (folder / "mine" / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "mine" / "data" / "own.yaml").write_text(text)
+    return ["--config-dir", "mine", "data=own", *SMALL[:2], *SMALL[5:]]
+
+
+def test_a_bug_is_recorded_wherever_it_shows_and_is_exit_code_1(tmp_path):
+    own = own_data(tmp_path, "_target_: loaded.Loaded\nworkers: 0\nbug: null\n")
+    done = node_run(tmp_path, "-m", *own, "data.bug=first,later,null")
+    assert done.returncode == 1, done.stderr
+    recorded = list(results(tmp_path).values())
+    assert [job["state"] for job in recorded] == ["failed", "failed", "done"]
+    assert [job.get("exit_code") for job in recorded] == [1, 1, None]
+    assert [job["message"] for job in recorded[1:]] == ["KeyError: 'later'", None]
+    assert "KeyError('first')" in recorded[0]["message"]
+    assert done.stdout.count("  failed  ") == 2
+
+
+def test_a_job_that_was_no_run_is_forgotten_once_its_mistake_is_corrected(tmp_path):
+    text = "_target_: node_runner.data.toy.Toy\ntest_size: 16\nvalidation_size: "
+    own = own_data(tmp_path, text + "0")
+    assert node_run(tmp_path, "-m", *own, "seed=0,1").returncode == 2
+    assert [job["state"] for job in results(tmp_path).values()] == ["failed", "failed"]
+    own_data(tmp_path, text + "8")
+    done = node_run(tmp_path, "-m", *own, "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert [job["state"] for job in results(tmp_path).values()] == ["done", "done"]
 
 
 def test_the_same_command_finds_its_folder_and_does_nothing_twice(tmp_path):
@@ -93,10 +124,15 @@ def test_a_command_that_has_come_to_mean_something_else_is_told(tmp_path):
     sweep = ["-m", *SMALL, "seed=0,1"]
     assert node_run(tmp_path, *sweep).returncode == 0
     (file,) = tmp_path.rglob("1/config.yaml")
-    file.write_text(file.read_text().replace("lr: 0.003", "lr: 0.001"))
+    text = file.read_text()
+    file.write_text(text.replace("lr: 0.003", "lr: 0.001"))
     done = node_run(tmp_path, *sweep)
     assert done.returncode == 2
     assert "was run with optimizer.lr=0.001, and the same command now means 0.003" in done.stderr
+    assert "  1  failed " in done.stdout
+    assert [job["state"] for job in results(tmp_path).values()] == ["done", "done"]
+    file.write_text(text)
+    assert node_run(tmp_path, *sweep).returncode == 0
 
 
 @pytest.mark.parametrize("name", PRESETS)

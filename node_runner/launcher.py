@@ -1,0 +1,182 @@
+"""Jobs side by side: what a launcher asks for, what its processes need, and how they are stopped.
+
+Hydra's plugins start the processes. One that node-run started itself, as joblib does, leaves the
+group of the terminal: Ctrl-C reaches node-run alone, which passes it on, and waits until every
+checkpoint is written before the plugin kills what it has started.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from shutil import which
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from .schema import UserError, first_line, told
+from .sweep import BUG, OK, SIGNAL, exit_code, summary
+
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+
+def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictConfig) -> None:
+    """The launcher suits the command and the machine.
+
+    Args:
+        config: composed of the choices of groups, with Hydra's own part.
+
+    Raises:
+        UserError: if it does not.
+    """
+    target = OmegaConf.select(config, "hydra.launcher._target_", default="")
+    alone, chosen = target.endswith(".BasicLauncher"), "launcher"
+    for override in overrides:
+        typed, key = override.input_line, override.key_or_group
+        if key in ("launcher", "hydra/launcher"):
+            chosen = typed
+            if override.is_sweep_override():
+                raise UserError(f"{typed}: all jobs of a sweep have the same launcher; choose one")
+            if not (multirun or alone):
+                raise UserError(f"{typed} is for several jobs: node-run -m ... runs them")
+        elif key.startswith("hydra.launcher.") and alone:
+            raise UserError(f"{typed} is not for launcher=serial; choose launcher=joblib or slurm")
+    if target.endswith(".SlurmLauncher") and which("sbatch") is None:
+        raise UserError(f"{chosen} needs a cluster: there is no sbatch here; use launcher=joblib")
+
+
+def launch(folder: Path, run: Callable[[], None]) -> int:
+    """Run the jobs of a sweep, and show what each came to. Returns the exit code.
+
+    Raises:
+        UserError: for an option that the launcher refuses.
+        SystemExit: on a signal.
+    """
+    ended = OK
+    with signals_passed_on():
+        try:
+            told(run)
+        except RuntimeError as error:  # of the plugin: no job raises, but its process may be killed
+            text = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
+            print(f"node-run: {text}; the same command again goes on", file=sys.stderr)
+            ended = BUG
+    print("\n".join(["", f"{folder}:", *summary(folder)]))
+    return max(ended, exit_code(folder))
+
+
+@contextmanager
+def signals_passed_on() -> Iterator[None]:
+    """While entered, a signal ends this process once the jobs beside it have stopped."""
+    former = {number: signal.signal(number, stop_all) for number in HANDLED}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def stop_all(number: int, frame: object) -> None:
+    """Pass a signal on, wait until the jobs have written their checkpoints, and end. A second one
+    ends at once.
+    """
+    for each in HANDLED:
+        signal.signal(each, at_once)
+    informed: set[int] = set()
+    while found := at_work():
+        for pid in found - informed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+        informed |= found
+        time.sleep(0.05)
+    at_once(number, frame)
+
+
+def at_once(number: int, frame: object) -> None:
+    raise SystemExit(SIGNAL + number)
+
+
+def at_work() -> set[int]:
+    """The processes beside this one that are a ``Worker`` and not at rest."""
+    found = set()
+    for process in multiprocessing.active_children() if hasattr(os, "getpgid") else ():
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == process.pid:
+                found.add(process.pid)
+    return found
+
+
+def beside(parent: int, job: Callable[[DictConfig], int], config: DictConfig) -> None:
+    """A job in a process that a launcher has started for the one with the number ``parent``. The
+    plugin has brought what Hydra and OmegaConf know here: resolvers, and where conf/ lies. If a
+    signal stops the job, its folder says so.
+    """
+    own_child = hasattr(os, "setpgid") and os.getppid() == parent
+    with worker(parent) if own_child else suppress(KeyboardInterrupt):
+        prepare(HydraConfig.get().job.num)
+        job(config)
+
+
+def prepare(number: int) -> None:
+    """Make this process as good as that of node-run: for the workers of a DataLoader, which the
+    plugin's own way to start processes cannot start, and with a GPU by the number of the job.
+    """
+    import torch
+
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        with suppress(ValueError):  # where there is no fork
+            multiprocessing.set_start_method("fork", force=True)
+    if torch.cuda.device_count() > 1:
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+class Worker:
+    """This process as one of those that run the jobs of ``parent``; entered for each job."""
+
+    def __init__(self, parent: int) -> None:
+        self.parent, self.busy, self.told = parent, False, False
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGUSR1, self.stop)
+        os.setpgid(0, 0)  # from now on it may be signalled
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def __enter__(self) -> None:
+        self.busy = True
+
+    def __exit__(self, kind: type | None, error: object, trace: object) -> bool:
+        self.busy = False
+        if self.told:
+            self.rest()
+        return kind is not None and issubclass(kind, KeyboardInterrupt)
+
+    def watch(self) -> None:
+        """Nobody would wait for the jobs of a parent that was killed."""
+        while os.getppid() == self.parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def stop(self, number: int, frame: object) -> None:
+        self.told = True
+        if not self.busy:
+            self.rest()
+        signal.raise_signal(signal.SIGINT)  # a run ends after its step, with a checkpoint
+
+    def rest(self) -> None:
+        """Take no other job, and show the parent by the group that this one is over."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with suppress(OSError):
+            os.setpgid(0, os.getpgid(self.parent))
+        while os.getppid() == self.parent:
+            time.sleep(0.1)
+        os._exit(SIGNAL + signal.SIGINT)
+
+
+worker = cache(Worker)  # one for all jobs of this process
