@@ -23,7 +23,7 @@ import node_runner.build  # noqa: F401  what the first job would otherwise impor
 from benchmarks.harness import begin, bullets, environment, parser, report, table
 from node_runner import cli
 
-JOBS, STEPS, LIMIT = 12, 200, 0.05
+JOBS, STEPS, LIMIT = 6, 100, 0.05
 OPTIONS = [f"trainer.max_steps={STEPS}", "runtime.threads=1"]
 SEEDS = f"seed=range({JOBS})"
 

@@ -101,7 +101,8 @@ def report(run: Run, state: str, message: str | None) -> str:
         ("TensorBoard", str(folder / "tb")),
         ("", f"open with: {tensorboard()} --logdir {folder}"),
     ]
-    return "\n".join(["", *(f"  {label:<18}{text}" for label, text in rows)])
+    width = max(18, 2 + max(len(label) for label, _ in rows))
+    return "\n".join(["", *(f"  {label:<{width}}{text}" for label, text in rows)])
 
 
 def tensorboard() -> str:

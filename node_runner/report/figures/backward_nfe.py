@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..curves import draw, evaluations
@@ -11,6 +12,7 @@ from ..results import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+X, Y = attrgetter("x"), attrgetter("y")
 TITLE = "Backward against forward evaluations"
 
 
@@ -21,10 +23,11 @@ def panel(axis: Axes, results: Sequence[Result]) -> None:
         results, lambda r: r.metric(forward), lambda r: r.metric(backward), backward
     )
     draw(axis, lines)
+    widest, highest = (max(max(way(line)) for line in lines) for way in (X, Y))
     for slope, name in ((1.0, "as many"), (0.5, "half as many")):
         axis.axline((0, 0), slope=slope, color="gray", linewidth=0.8, linestyle=":")
-        far = max(x for line in lines for x in line.x)
-        axis.annotate(name, (far, slope * far), color="gray", fontsize=7, ha="right", va="bottom")
+        x = min(widest, highest / slope)
+        axis.annotate(name, (x, slope * x), color="gray", fontsize=7, ha="right", va="bottom")
     axis.set(xlabel="NFE forward", ylabel="NFE backward")
     axis.set_xlim(left=0)
     axis.set_ylim(bottom=0)
