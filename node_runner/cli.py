@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         run()
     except UserError as error:
         sys.exit(complain(error))
+    except BrokenPipeError:  # node-run --help | head
+        os._exit(OK)  # rather than complain again when standard output is closed
     except OSError as error:  # Hydra makes the folder of a run
         sys.exit(complain(OSError(f"{error}; set paths.out to a folder that can be written to")))
     except InstantiationException:  # from a job: a bug

@@ -8,15 +8,27 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import torch
+from hydra.core.plugins import Plugins
+from matplotlib.figure import Figure
 
-import node_runner.build  # noqa: F401  what a child would otherwise import itself
+# What a child would otherwise import itself.
+import node_runner.build
+import node_runner.data.toy
+import node_runner.fields
+import node_runner.tasks.classification
+import node_runner.tasks.density  # noqa: F401
 from node_runner import cli
 
 torch.optim.SGD([torch.zeros(1)], lr=1.0)  # imports the compiler
+figure = Figure(layout="constrained")
+figure.subplots().set_title("fonts")
+figure.savefig(BytesIO())
+Plugins.instance()  # looks through all that Hydra finds
 
 
 class Forked:
