@@ -51,11 +51,12 @@ def build(
         raise UserError(f"another process is writing to {shown(folder)}")
     if resumes:
         go_on(state, folder, total, device)
-    stored.write(folder, config)
+    typed = stored.write(folder, config)
     here = environment(device)
     write_json(folder / "env.json", here)
     logger = Logger(folder, state.progress.step if resumes else None)
-    return Run(name, folder, config, here, device, runtime, data, trainer, state, logger, lock)
+    made = (device, runtime, data, trainer, state, logger, lock)
+    return Run(name, folder, config, typed, here, *made)
 
 
 def go_on(state: TrainingState, folder: Path, total: int, device: torch.device) -> None:

@@ -34,7 +34,7 @@ def result(run: Run, state: str, message: str | None) -> dict[str, Any]:
         "cell": run.config.cell,
         "seed": run.config.seed,
         "run": run.config.run,  # of an evaluation: what it evaluated
-        "typed": stored.read(run.folder, "result").overrides,
+        "typed": run.typed,
         "options": stored.comparable(run.config),
         "headline": run.task.headline._asdict(),
         "metrics": {f"test/{k}": v for k, v in run.test.items()}

@@ -53,12 +53,14 @@ class Run:
     """A run that has been built and can be executed.
 
     Attributes:
+        typed: the overrides that it was started with.
         weights: which were evaluated: their step and why those.
     """
 
     name: str
     folder: Path
     config: DictConfig
+    typed: list[str]
     environment: dict[str, object]
     device: torch.device
     runtime: Runtime

@@ -89,8 +89,8 @@ def nearest_run(folder: Path) -> str:
     return f"; the newest run there is {max(beside, key=modified)}" if beside else ""
 
 
-def write(folder: Path, config: DictConfig) -> None:
-    """Leave what ``read`` reads, of the job that Hydra is running."""
+def write(folder: Path, config: DictConfig) -> list[str]:
+    """Leave what ``read`` reads, of the job that Hydra is running. Returns its overrides."""
     from .training import write_whole  # torch takes seconds to import; --help should not wait
 
     job = HydraConfig.get()
@@ -102,6 +102,7 @@ def write(folder: Path, config: DictConfig) -> None:
     command = {"overrides": overrides, "config_dir": added[0] if added else None}
     write_whole(folder / "config.yaml", OmegaConf.to_yaml(kept))
     write_whole(folder / "command.yaml", OmegaConf.to_yaml(command))
+    return overrides
 
 
 def leaves(config: DictConfig) -> dict[str, Any]:

@@ -97,13 +97,17 @@ def summary(folder: Path) -> list[str]:
     """
     jobs = [stored.read(job, "sweep") for job in jobs_of(folder)]
     jobs.sort(key=lambda job: (len(job.folder.name), job.folder.name))  # 2 before 10
-    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     lines = []
-    for job in jobs:
-        own = " ".join(override for override in job.overrides if override not in common)
+    for job, own in zip(jobs, differing([job.overrides for job in jobs]), strict=True):
         state, told = outcome(job.folder)
         lines.append(f"{job.folder.name:>4}  {state:<10}  {own}  {told}".rstrip())
     return lines
+
+
+def differing(typed: Sequence[Sequence[str]]) -> list[str]:
+    """The overrides of each that are not those of all."""
+    common = set.intersection(*map(set, typed)) if len(typed) > 1 else set()
+    return [" ".join(o for o in overrides if o not in common) for overrides in typed]
 
 
 def outcome(folder: Path) -> tuple[str, str]:

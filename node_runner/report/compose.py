@@ -51,7 +51,7 @@ def of_paper(table: PaperTable, rows: list[Row]) -> Section:
         cell, decimals = row.cell, table.decimals(row.cell.unit)
         unit = f" {cell.unit}".rstrip()
         figure = f"{words.published(cell, decimals)}{unit}"
-        body.append([number, row.label, figure, own(row, decimals), seeds(row), row.marks])
+        body.append([number, row.label, figure, own(row, decimals), seeds(row), row.less])
         body[-1].append(words.beside(cell))
     header = ["", "", "published", "own", "seeds", "own is less or other in", "published beside"]
     if all(line[-1] == words.NONE for line in body):
@@ -98,7 +98,7 @@ def own(row: Row, decimals: int = 0) -> str:
     if found is None:
         return first.state if first.state != "done" else f"no {metric}"
     lacking = "" if found.n == len(row.group.results) else f" ({found.n} of its seeds)"
-    mark = "" if row.marks in ("nothing", words.NONE) else " *"
+    mark = " *" if row.marks else ""
     return words.spread(found, decimals) + lacking + mark
 
 

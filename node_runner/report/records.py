@@ -21,7 +21,7 @@ def record(row: Row, paper: str = "", table: PaperTable | None = None) -> dict[s
         "published_sure": None if cell is None else cell.sure,
         "unit": None if cell is None else cell.unit,
         "state": row.state,
-        "less_or_other": "" if None in (row.cell, row.group) else row.marks,
+        "less_or_other": "" if None in (row.cell, row.group) else row.less,
     }
     return about if group is None else about | measured(group, cell)
 

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from math import nan, sqrt
+from functools import cached_property
+from math import nan
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 Complain = Callable[[str], None]
@@ -54,14 +56,22 @@ class Result:
 
     def curve(self, *tags: str) -> list[tuple[float, ...]]:
         """The points (step, value of each tag) of metrics.jsonl that have all of these tags."""
-        path, points = self.folder / "metrics.jsonl", []
+        wanted = ("step", *tags)
+        return [
+            tuple(point[tag] for tag in wanted)
+            for point in self.lines
+            if isinstance(point, dict) and point.keys() >= set(wanted)
+        ]
+
+    @cached_property
+    def lines(self) -> list[Any]:
+        """The content of metrics.jsonl, read once."""
+        path, found = self.folder / "metrics.jsonl", []
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         for line in text.splitlines():
             with suppress(ValueError):  # a run that was killed may have cut the last
-                point = json.loads(line)
-                if isinstance(point, dict) and {"step", *tags} <= point.keys():
-                    points.append((point["step"], *(point[tag] for tag in tags)))
-        return points
+                found.append(json.loads(line))
+        return found
 
 
 @dataclass(frozen=True)
@@ -89,13 +99,10 @@ class Group:
     def first(self) -> Result:
         return self.results[0]
 
-    def numbers(self, of: Callable[[Result], float | None]) -> list[float]:
-        """A number of each result that has it."""
-        return [value for value in map(of, self.results) if value is not None]
-
     def mean(self, of: Callable[[Result], float | None]) -> float:
-        values = self.numbers(of)
-        return sum(values) / len(values) if values else nan
+        """Of a number, over the results that have it."""
+        values = [value for value in map(of, self.results) if value is not None]
+        return mean(values) if values else nan
 
     def spread(self, metric: str, factor: float = 1.0) -> Spread | None:
         """A metric in units of 1 / factor; None where no result has it."""
@@ -103,10 +110,9 @@ class Group:
         if not found:
             return None
         values = [factor * each["mean"] for each in found]
-        n, mean = len(values), sum(values) / len(values)
-        sd = sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else nan
+        n = len(values)
         error = factor * found[0].get("standard_error", nan) if n == 1 else nan
-        return Spread(mean, sd, n, error)
+        return Spread(mean(values), stdev(values) if n > 1 else nan, n, error)
 
 
 def groups(results: Iterable[Result], complain: Complain) -> list[Group]:

@@ -25,10 +25,14 @@ class Row(NamedTuple):
         return MISSING if self.group is None else self.group.first.state
 
     @property
-    def marks(self) -> str:
-        if self.group is None or self.cell is None:
-            return words.NONE
-        return "; ".join(marks(self.group, self.cell)) or "nothing"
+    def marks(self) -> list[str]:
+        """In what the runs are less than the published one, or other."""
+        return [] if self.group is None or self.cell is None else marks(self.group, self.cell)
+
+    @property
+    def less(self) -> str:
+        """The marks in words."""
+        return words.NONE if self.group is None else "; ".join(self.marks) or "nothing"
 
 
 def rows_of(cell: Cell, groups: Sequence[Group]) -> list[Row]:

@@ -7,6 +7,7 @@ from math import floor, isfinite, isnan, log10
 from typing import Any
 
 from ..stored import CIRCUMSTANCES, within
+from ..sweep import differing
 from .published import FIRM, SURE, Cell
 from .results import Group, Result, Spread
 
@@ -159,9 +160,5 @@ def name_of(override: str) -> str:
 
 def labels(results: Sequence[Result], aside: Sequence[str] = ASIDE) -> list[str]:
     """Each result by what was typed for it and not for all of them; by its task if nothing was."""
-    typed = [own(result, aside) for result in results]
-    common = set.intersection(*map(set, typed)) if len(typed) > 1 else set()
-    return [
-        " ".join(o for o in overrides if o not in common) or result.task
-        for overrides, result in zip(typed, results, strict=True)
-    ]
+    told = differing([own(result, aside) for result in results])
+    return [label or result.task for label, result in zip(told, results, strict=True)]

@@ -182,9 +182,8 @@ class Trainer:
     ) -> None:
         """One point of every curve: means since the last point, fetched at once."""
         done = state.progress
-        averages = state.means.read()  # waits for the accelerator
-        times = {"time/step_ms": clock.step_ms(done.step), "time/trained_s": done.seconds}
-        done.means = {**averages, **measured, **times}
+        done.means = state.means.read() | measured  # waits for the accelerator
+        done.means |= {"time/step_ms": clock.step_ms(done.step), "time/trained_s": done.seconds}
         logger.scalars(done.means, done.step)
         if not isfinite(done.means["train/loss"]):
             raise Diverged(f"the loss is {done.means['train/loss']} at step {done.step}")

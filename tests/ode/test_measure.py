@@ -30,7 +30,7 @@ def measured(solver, gradient=None):
     "solver",
     [Solver("bosh3", tol, tol) for tol in (1e-1, 1e-3)]
     + [Solver("rk4", step_size=step) for step in (1.0, 0.25)],
-    ids=str,
+    ids=lambda solver: f"{solver.method}-{solver.step_size or solver.rtol}",
 )
 def test_the_error_is_that_of_the_known_solution(solver):
     with torch.no_grad():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..curves import draw, evaluations
@@ -12,7 +11,6 @@ from ..results import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-X, Y = attrgetter("x"), attrgetter("y")
 TITLE = "Backward against forward evaluations"
 
 
@@ -23,7 +21,8 @@ def panel(axis: Axes, results: Sequence[Result]) -> None:
         results, lambda r: r.metric(forward), lambda r: r.metric(backward), backward
     )
     draw(axis, lines)
-    widest, highest = (max(max(way(line)) for line in lines) for way in (X, Y))
+    widest = max(x for line in lines for x in line.x)
+    highest = max(y for line in lines for y in line.y)
     for slope, name in ((1.0, "as many"), (0.5, "half as many")):
         axis.axline((0, 0), slope=slope, color="gray", linewidth=0.8, linestyle=":")
         x = min(widest, highest / slope)
