@@ -29,7 +29,7 @@ def test_difference_from_direct_falls_with_the_tolerance(name, norm, kind):
         differences.append(largest_difference(direct, adjoint))
     factor = 1000 if name == "fehlberg2" else 30
     assert all(d < factor * tol for d, tol in zip(differences, tols, strict=True))
-    assert differences[-1] < max(differences[0] / 5, 1e-9)
+    assert differences[-1] < max(differences[0] / 4, 1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,7 +77,7 @@ def test_tolerances_of_the_backward_solve_are_its_own():
     exact, _ = gradients(Solver("dopri8", rtol=1e-12, atol=1e-12), case)
     forward = {"rtol": 1e-10, "atol": 1e-10}
     differences, nfes = [], []
-    for tol in (1e-3, 1e-5, 1e-9):
+    for tol in (1e-3, 1e-6, 1e-9):
         found, stats = gradients(Solver(gradient=Adjoint(rtol=tol, atol=tol), **forward), case)
         differences.append(largest_difference(exact, found))
         nfes.append((stats.forward.nfe, stats.backward.nfe))

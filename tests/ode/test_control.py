@@ -74,10 +74,10 @@ def test_pi_never_leaves_less_than_half_a_step():
 
 
 @pytest.mark.parametrize("order", [2, 3, 5, 8])
-@pytest.mark.parametrize("last", [1e-4, 0.3, 1.0])
+@pytest.mark.parametrize("last", [None, (0.5, 1e-4), (0.5, 1.0), (0.01, 0.3), (5.0, 0.3)])
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_pi_accepts_up_to_one_and_keeps_its_factor_in_bounds(ratio, last, order):
-    control = PIControl(dt=0.5, order=order, last_ratio=last)
+    control = PIControl(dt=0.5, order=order, last=last)
     assert control.judge(0.5, ratio) == (ratio <= 1)
     assert 0.2 * 0.5 <= control.dt <= 10 * 0.5
 
@@ -126,6 +126,21 @@ def test_pi_keeps_the_proposal_that_a_clipped_step_interrupted():
 
 def test_pi_equals_its_formula():
     """Hairer, Norsett, Wanner, eq. (IV.2.43c) with beta = 0.2 / k and alpha = 1 / k - 0.75 beta."""
-    control = PIControl(dt=0.5, order=5, last_ratio=0.3)
+    control = PIControl(dt=0.5, order=5, last=(0.5, 0.3))
     control.judge(0.5, 0.6)
     assert control.dt == pytest.approx(0.5 * 0.93 * 0.6 ** -(0.2 - 0.03) * 0.3**0.04, rel=1e-12)
+
+
+@pytest.mark.parametrize("order", [2, 5, 8])
+def test_pi_follows_the_integral_rule_while_only_the_step_grows(order):
+    """A smooth problem, e = c dt^k: the first step has no memory, and the growth of the step is
+    taken out of that of the error.
+    """
+    control = PIControl(dt=0.01, order=order)
+    for _ in range(4):
+        size = control.dt
+        ratio = 0.9 * (size / 1.0) ** order
+        control.judge(size, ratio)
+        # One step would do with the integral rule: what is left of beta is a mild (c)^(1.75 beta).
+        ideal = 0.93 * ratio ** (-1 / order)
+        assert min(10, ideal) * 0.25 <= control.dt / size <= min(10, ideal) * 1.0001
