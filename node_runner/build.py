@@ -43,6 +43,7 @@ def build(
     device = told(runtime.apply, config.seed)
     data = construct(parts.data, seed=config.seed, device=device)
     task = construct(parts.task).to(device)
+    told(task.check, data)
     prepare(task, runtime)
     total = told(trainer.steps, data)
     state = trainer.begin(task, told(construct(parts.optimizer), task.parameters()))

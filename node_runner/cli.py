@@ -20,7 +20,7 @@ from . import stored
 from .command_line import behind, check_command_line, parse, with_stored
 from .config import FOLDER, VERSION_BASE, register
 from .launcher import beside, launch
-from .schema import UserError, check, first_line
+from .schema import OF_A_RUN, UserError, check, first_line
 from .sweep import BUG, CODES, MISTAKE, OK, SIGNAL, check_same, forget_failure, record_failure
 
 log = logging.getLogger(__name__)
@@ -172,14 +172,14 @@ def located(config: DictConfig, folder: Path) -> Place:
     Raises:
         UserError: if that is no run, or would become another one.
     """
-    if config.mode == "evaluate":
+    if config.mode in OF_A_RUN:
         config = stored.read(config.run, "run").changed_by(config)[0]
     if HydraConfig.get().mode == RunMode.MULTIRUN and (folder / "command.yaml").exists():
         check_same(folder, config)
         state = stored.state_of(folder)
         finished = state if state in stored.FINISHED else None
         return Place(config, folder, resumes=True, finished=finished)
-    if config.mode == "evaluate":
+    if config.mode in OF_A_RUN:
         return Place(config, folder)
     if config.resume == "auto":
         found = stored.unfinished(config)

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from . import stored
 from .config import FOLDER, VERSION_BASE, compose_or_explain, files
 from .launcher import check_launcher
-from .schema import MODES, UserError, check, dotted, first_line, told, unknown
+from .schema import MODES, OF_A_RUN, UserError, check, dotted, first_line, told, unknown
 from .sweep import folder_of
 
 
@@ -76,10 +76,10 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
     run, resume = (str(path) if isinstance(path, int) else path for path in (run, resume))
     if mode not in (None, *MODES):
         return list(argv)  # the check of all values has more to say
-    if (mode == "evaluate") != (run is not None):
+    if (mode in OF_A_RUN) != (run is not None):
         raise UserError(
-            "mode=evaluate and run=PATH go together: PATH is a run's folder or one of its "
-            "checkpoints (to train on, resume=PATH)"
+            "mode=evaluate, or mode=sample, and run=PATH go together: PATH is a run's folder or "
+            "one of its checkpoints (to train on, resume=PATH)"
         )
     if resume is not None and mode not in (None, "train"):
         raise UserError(f"resume={resume} goes on with training; it does not go with mode={mode}")
@@ -93,7 +93,7 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
         return list(argv)
     source = stored.read(path, option)
     if option == "resume" and source.config.get("mode") != "train":
-        raise UserError(f"resume={path} is an evaluation; resume the run that it evaluated")
+        raise UserError(f"resume={path} trained nothing; resume the run that it was made of")
     again = {override.key_or_group for override in line.overrides}
     for key in ("task", "experiment"):
         if key in again:

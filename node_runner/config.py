@@ -21,8 +21,8 @@ VERSION_BASE = "1.3"
 
 
 def register(own: str | None = None) -> None:
-    """Resolvers, and the choices of eval_solver: those of solver/, so that a new solver is one
-    file.
+    """Resolvers, and the choices of eval_solver and eval_divergence: those of solver/ and
+    divergence/, so that a new one is one file.
 
     Args:
         own: a folder of the user's own, beside conf/.
@@ -38,6 +38,9 @@ def register(own: str | None = None) -> None:
             "gradient": None,
         }
         store.store(group="eval_solver", name=name, node=node, provider="node_runner")
+    for name in files("divergence", own):
+        node = {"defaults": [{"/divergence@_here_": name}]}
+        store.store(group="eval_divergence", name=name, node=node, provider="node_runner")
 
 
 def files(group: str, own: str | None = None) -> list[str]:

@@ -19,7 +19,8 @@ from .training import write_whole
 if TYPE_CHECKING:
     from .run import Run
 
-PROTOCOL = ("solver", "eval_solver", "divergence", "regularizer", "optimizer", "schedule")
+PROTOCOL = ("solver", "eval_solver", "divergence", "eval_divergence", "regularizer", "optimizer")
+PROTOCOL += ("schedule",)
 OF_ODES = ("solver", "eval_solver")
 
 
@@ -74,8 +75,8 @@ def report(run: Run, state: str, message: str | None) -> str:
     done, folder = run.state.progress, shown(run.folder)
     means = done.means
     steps = f"{done.step} steps in {done.seconds:.0f} s"
-    if run.config.mode == "evaluate":
-        steps = f"evaluated after {done.step} steps"
+    if run.config.mode != "train":
+        steps = f"{run.config.mode}d after {done.step} steps"
     rows = [(f"{state}:", f"{run.name}, {steps}")]
     if message:
         rows.append(("because", message))
@@ -92,8 +93,11 @@ def report(run: Run, state: str, message: str | None) -> str:
     if spent:
         rows.append(("NFE", ", ".join(f"{what} {nfe:.0f}" for what, nfe in spent.items())))
     rows += [(name, f"{value:.4g}") for name, value in run.scalars.items()]
-    pictures = sorted(run.folder.glob("figures/*.png"))
-    rows += [("picture", str(folder / path.relative_to(run.folder))) for path in pictures]
+    rows += [
+        (what.rstrip("s"), str(folder / path.relative_to(run.folder)))
+        for what in ("figures", "arrays")
+        for path in sorted((run.folder / what).glob("*"))
+    ]
     rows.append(("result", str(folder / "result.json")))
     if state == "stopped" and run.checkpoints.last.exists():
         rows.append(("to go on", f"node-run {as_typed('resume', folder)}"))

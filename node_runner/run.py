@@ -6,6 +6,7 @@ outputs/<task>/<stamp>/
     env.json            machine, versions, revision
     metrics.jsonl, tb/  the curves
     figures/            the pictures
+    arrays/             what they show, as .npy, where it is worth reading again
     checkpoints/        last.pt, previous.pt, best.pt
     result.json         state and final figures
     run.log             what was said
@@ -26,7 +27,7 @@ from omegaconf import DictConfig
 
 from .ode import SolverError
 from .result import flat, report, result, shown, write_json
-from .schema import told
+from .schema import OF_A_RUN, told
 from .training import (
     Checkpoints,
     Data,
@@ -107,9 +108,11 @@ class Run:
     def work(self) -> tuple[str, str | None]:
         """Returns the state and why it is not plainly done."""
         log.info("%s: %s parameters on %s", self.name, f"{self.parameters():,}", self.device)
-        if self.config.mode == "evaluate":
+        if self.config.mode in OF_A_RUN:
             self.load(Path(self.config.run))
-            self.finish()
+            if self.config.mode == "evaluate":
+                self.test_weights()
+            self.exhibit()
             return "done", None
         steps = self.trainer.steps(self.data)
         log.info("%d steps, in %s", steps, shown(self.folder))
@@ -122,7 +125,8 @@ class Run:
         if self.interrupt.received is not None:
             raise Interrupted(self.interrupt.received)
         self.choose()
-        self.finish()
+        self.test_weights()
+        self.exhibit()
         return ending.state, ending.message
 
     def choose(self) -> None:
@@ -149,15 +153,22 @@ class Run:
             setattr(self.state.progress, key, checkpoint["progress"][key])
         self.weights = {"step": self.state.progress.step, "chosen": str(path)}
 
-    def finish(self) -> None:
-        """Evaluate on the test set and draw."""
-        task, step = self.state.evaluated, self.state.progress.step
-        self.test = evaluate(task, self.data, "test")
+    def test_weights(self) -> None:
+        """Evaluate on the test set."""
+        step = self.state.progress.step
+        self.test = evaluate(self.state.evaluated, self.data, "test")
         if self.config.mode == "evaluate" or self.trainer.best_on != "test":  # else it is there
             self.logger.scalars(self.final_metrics(), step)
+
+    def exhibit(self) -> None:
+        """Draw what there is to show: all of it if that is what was asked for."""
+        task, step = self.state.evaluated, self.state.progress.step
+        show = task.show
+        if self.config.mode == "sample":
+            show = getattr(task, "sample", show)
         try:
-            with torch.no_grad(), unchanged_randomness(0):
-                exhibit = task.show(self.data)
+            with torch.no_grad(), unchanged_randomness(self.config.seed):
+                exhibit = show(self.data)
         except SolverError as error:  # far from the data, where a picture may look
             log.warning("no pictures: %s", error)
             return
@@ -166,6 +177,10 @@ class Run:
             self.logger.scalars(self.scalars, step)
         for name, figure in exhibit.figures.items():
             self.logger.figure(name, figure, step)
+        for name, array in exhibit.arrays.items():
+            self.logger.array(name, array)
+        for name, frames in exhibit.animations.items():
+            self.logger.animation(name, frames)
 
     def final_metrics(self) -> dict[str, float]:
         return {**{f"test/{k}": v["mean"] for k, v in self.test.items()}, **self.scalars}

@@ -34,7 +34,8 @@ def told(function: Callable, *arguments: object) -> Any:
         raise UserError(str(error)) from error
 
 
-MODES = ("train", "evaluate", "fetch")
+OF_A_RUN = ("evaluate", "sample")  # modes that need run=PATH
+MODES = ("train", *OF_A_RUN, "fetch")
 
 
 class Paths(TypedDict):
@@ -65,6 +66,7 @@ NODES = (
     "solver",
     "eval_solver",
     "divergence",
+    "eval_divergence",
     "regularizer",
     "runtime",
     "data",

@@ -16,7 +16,7 @@ class Loaded:
         bug: raised by the constructor ("first") or by the fifth batch ("later").
     """
 
-    name, part, steps_per_epoch = "loaded", "generated", 10
+    name, part, shape, steps_per_epoch = "loaded", "generated", (2,), 10
 
     def __init__(
         self,

@@ -9,9 +9,17 @@ from node_runner.data.toy import SETS
 from node_runner.ode import methods
 
 config.register()
-FILES = sorted(config.FOLDER.glob("*/**/*.yaml"))
+PARTS = ("base", "flow")  # of choices, not choices themselves
+FILES = [
+    file for file in sorted(config.FOLDER.glob("*/**/*.yaml")) if file.parent.name not in PARTS
+]
 CHOICES = [(str(file.parent.relative_to(config.FOLDER)), file.stem) for file in FILES]
-OF_MNIST = ("odenet", "rknet", "resnet", "mlp", "mnist", "conv", "res")
+TASKS = {  # for which a choice is made, where that is not the default one
+    "odenet_mnist": ("odenet", "rknet", "resnet", "mlp", "mnist", "conv", "res"),
+    "ffjord_power": ("stack",),
+    "ffjord_mnist": ("multiscale", "encoder_decoder"),
+}
+TASK_OF = {choice: task for task, choices in TASKS.items() for choice in choices}
 
 
 def composed(*overrides):
@@ -24,7 +32,7 @@ def test_every_choice_composes_and_fits_its_constructors(group, choice):
     if group == "launcher" and choice != "serial":
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    task = "odenet_mnist" if choice in OF_MNIST else "ffjord_toy"
+    task = TASK_OF.get(choice, "ffjord_toy")
     brings_task = group in ("task", "experiment")
     overrides = [f"{group}={choice}"] if brings_task else [f"task={task}", f"{group}={choice}"]
     schema.check(composed(*overrides))
@@ -114,6 +122,8 @@ BAD = [
     ("tol=1e-3,1e-5", "tol=1e-3,1e-5 is a sweep: node-run -m"),
     ("solver.rtol=[1e-3", "cannot read the overrides"),
     ("model._target_=node_runner.flow.CNFF", "model._target_"),
+    ("regularizer=rnod", "did you mean rnode?"),
+    ("eval_divergence=exat", "did you mean exact?"),
 ]
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .files import check_sum
+from .order import Order
 from .randomness import stream
 
 # The original files, and as they are distributed.
@@ -46,7 +46,7 @@ class MNIST:
         held_out: training images kept for validation, the last ones.
     """
 
-    name, part = "mnist", "whole"
+    name, part, shape, classes = "mnist", "whole", (1, 28, 28), 10
 
     def __init__(
         self,
@@ -60,16 +60,15 @@ class MNIST:
     ) -> None:
         if not 0 <= held_out < 60_000:
             raise ValueError(f"data.held_out is {held_out}, must be from 0 to 59999")
-        if not 1 <= batch_size <= 60_000 - held_out:
-            raise ValueError(f"data.batch_size is {batch_size}, must be 1 to {60_000 - held_out}")
+        kept = 60_000 - held_out
+        self.shuffle = Order(seed, kept, batch_size, device)
         if evaluation_size < 1 or crop_padding < 0:
             raise ValueError(
                 "data.evaluation_size must be at least 1, data.crop_padding at least 0"
             )
-        self.seed, self.device, self.batch_size = seed, device, batch_size
+        self.seed, self.device = seed, device
         self.evaluation_size, self.padding = evaluation_size, crop_padding
         images, labels, test_images, test_labels = load(Path(root))
-        kept = 60_000 - held_out
         self.splits = {
             split: (some.to(device), answers.to(device))
             for split, some, answers in (
@@ -79,20 +78,11 @@ class MNIST:
             )
         }
         self.sizes = {split: len(labels) for split, (_, labels) in self.splits.items()}
-        self.steps_per_epoch = kept // batch_size
-        self.order = lru_cache(maxsize=2)(self.shuffle)
-
-    def shuffle(self, epoch: int) -> Tensor:
-        """The order of an epoch, a function of (seed, epoch) alone, so that a resumed run sees it
-        too.
-        """
-        generator = stream(torch.device("cpu"), self.seed, "order", epoch)
-        return torch.randperm(self.sizes["train"], generator=generator).to(self.device)
+        self.steps_per_epoch = self.shuffle.steps_per_epoch
 
     def train_batch(self, step: int) -> Batch:
         """Images (batch_size, 1, 28, 28), cropped at random, and labels (batch_size,)."""
-        epoch, i = divmod(step, self.steps_per_epoch)
-        chosen = self.order(epoch)[i * self.batch_size : (i + 1) * self.batch_size]
+        chosen = self.shuffle.batch(step)
         images, labels = self.splits["train"]
         generator = stream(self.device, self.seed, "crop", step)
         return crop(to_float(images[chosen]), self.padding, generator), labels[chosen]
@@ -163,12 +153,8 @@ def verified(path: Path) -> bytes | None:
     if not path.exists():
         return None
     content = path.read_bytes()
-    seen = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if seen != MD5[path.name]:
-        raise ValueError(
-            f"{path} is damaged: its md5 is {seen}, must be {MD5[path.name]}; delete it and run "
-            "again with a network, or place a good copy there"
-        )
+    remedy = "delete it and run again with a network, or place a good copy there"
+    check_sum(path, content, MD5[path.name], remedy)
     return content
 
 

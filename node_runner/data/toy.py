@@ -150,7 +150,7 @@ class Toy:
         epoch_steps: training steps that count as one epoch.
     """
 
-    part = "generated"
+    part, shape = "generated", (2,)
 
     def __init__(
         self,

@@ -3,6 +3,8 @@ time a sample.
 """
 
 from .conv import ConvField
+from .conv_net import ConvNet, EncoderDecoder
 from .mlp import MLP
+from .planar import Planar
 
-__all__ = ["MLP", "ConvField"]
+__all__ = ["MLP", "ConvField", "ConvNet", "EncoderDecoder", "Planar"]

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class ConcatConv(nn.Module):
-    """3x3 convolution of [t, x], time as one more constant channel.
-
-    [t, x] is never made: its convolution is the sum of those of t and of x, and one time for all
-    samples is one image, which carries the bias as well.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels + 1, channels, 3, padding=1)
-
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """t: () or (B,); x: (B, C, H, W). Returns (B, C, H, W)."""
-        of_time, of_x = self.conv.weight.split((1, x.shape[1]), dim=1)
-        time = t.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
-        shift = F.conv2d(time, of_time, self.conv.bias, padding=1)
-        return F.conv2d(x, of_x, padding=1).add_(shift)
+from .conv_layers import ConcatConv
 
 
 class ConvField(nn.Module):
@@ -36,8 +18,8 @@ class ConvField(nn.Module):
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
         groups = min(32, channels)
-        self.norm1, self.conv1 = nn.GroupNorm(groups, channels), ConcatConv(channels)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, channels), ConcatConv(channels)
+        self.norm1, self.conv1 = nn.GroupNorm(groups, channels), ConcatConv(channels, channels)
+        self.norm2, self.conv2 = nn.GroupNorm(groups, channels), ConcatConv(channels, channels)
         self.norm3 = nn.GroupNorm(groups, channels)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:

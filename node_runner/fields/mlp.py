@@ -31,6 +31,7 @@ class MLP(nn.Module):
         layer: Literal["concat_squash", "concat"] = "concat_squash",
     ) -> None:
         super().__init__()
+        self.shape = (dim,)
         widths = [dim, *hidden, dim]
         kind = LAYERS[layer]
         self.layers = nn.ModuleList(kind(a, b) for a, b in zip(widths, widths[1:], strict=False))

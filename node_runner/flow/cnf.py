@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
-from ..ode import Quadrature, Solver, Stats
+from ..ode import Quadrature, Solver
 from .divergence import Divergence, pushforward
-from .regularizers import Local, Regularizer
+from .flow import Flow, Transport
+from .regularizers import Local, Regularizer, acceleration
 
 
-@dataclass(frozen=True)
-class Transport:
-    """Points carried from t0 to t1.
-
-    Attributes:
-        z: where they arrive, (B, *event).
-        log_det: log |det dz/dx|, (B,).
-        costs: integral of each regularizer's density along the path, by name, (B,).
-        stats: of the solve.
-    """
-
-    z: Tensor
-    log_det: Tensor
-    costs: dict[str, Tensor]
-    stats: Stats
-
-
-class CNF(nn.Module):
-    """dx/dt = f(t, x) carries data at t = 0 to a standard normal at t = T; log |det dz/dx| = int
-    div f dt.
+class CNF(Flow):
+    """dx/dt = f(t, x) carries data at t = 0 to noise at t = T; log |det dz/dx| = int div f dt.
 
     By the instantaneous change of variables (Chen et al. 2018, theorem 1), log p(x) = log N(z; 0,
     I) + int_0^T div f dt. The log-determinant and the regularizers' costs are quadratures of one
@@ -45,6 +28,12 @@ class CNF(nn.Module):
         divergence: estimator of div f; its probes are drawn once a solve.
         regularizers: costs to integrate along the way, by name.
         end_time: T.
+        steer: b, in training only: T is drawn from [T - b, T + b] once a solve, which keeps the
+            dynamics from growing stiff before a fixed end (STEER, Ghosh et al. 2020,
+            arXiv:2006.10711).
+
+    Raises:
+        ValueError: for a T that is not positive, or b not in [0, T).
     """
 
     def __init__(
@@ -54,33 +43,32 @@ class CNF(nn.Module):
         divergence: Divergence,
         regularizers: Mapping[str, Regularizer] | None = None,
         end_time: float = 1.0,
+        steer: float = 0.0,
     ) -> None:
         super().__init__()
         if not end_time > 0:
             raise ValueError(f"model.end_time is {end_time!r}, must be positive")
+        if not 0 <= steer < end_time:
+            raise ValueError(f"model.steer is {steer!r}, must be from 0 to below {end_time}")
         self.field, self.solver, self.divergence = field, solver, divergence
         self.regularizers, self.end_time = dict(regularizers or {}), end_time
+        self.steer, self.shape = steer, getattr(field, "shape", None)
 
-    def evaluated_with(self, solver: Solver, divergence: Divergence) -> CNF:
-        """The same flow (the field is shared) under another solver and divergence, without
-        regularizers.
-        """
-        return CNF(self.field, solver, divergence, end_time=self.end_time)
+    def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> CNF:
+        return CNF(self.field, solver, divergence or self.divergence, end_time=self.end_time)
 
-    def transport(self, x: Tensor, t0: float, t1: float) -> Transport:
-        """Carry x, (B, *event), from t0 to t1 with its log-determinant and costs."""
+    def transport(self, x: Tensor, t0: float = 0.0, t1: float | None = None) -> Transport:
+        """Carry x, (B, *event), from t0 to t1 (T unless given) with log-determinant and costs."""
+        t1 = self.draw_end() if t1 is None else t1
         probes = self.divergence.probes(x)
-        direction = (
-            1.0 if t1 > t0 else -1.0
-        )  # a cost counts the path's length, whichever way it is walked
+        # A cost counts the path's length, whichever way it is walked.
+        direction = 1.0 if t1 > t0 else -1.0
 
         def rates(t: Tensor, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             dx, rows, div = pushforward(self.field, t, x, probes)
-            local = Local(t, x, dx, rows)
-            return dx, (
-                div,
-                *(direction * regularizer(local) for regularizer in self.regularizers.values()),
-            )
+            local = Local(t, x, dx, rows, partial(acceleration, self.field, t, x, dx))
+            costs = (direction * regularizer(local) for regularizer in self.regularizers.values())
+            return dx, (div, *costs)
 
         zero = x.new_zeros(len(x))
         quadratures = [Quadrature(zero), *(Quadrature(zero, weight=0.0) for _ in self.regularizers)]
@@ -89,23 +77,19 @@ class CNF(nn.Module):
         )
         log_det, *costs = solution.final_quadratures
         named = dict(zip(self.regularizers, costs, strict=True))
-        return Transport(solution.final, log_det, named, solution.stats)
+        return Transport(solution.final, log_det, named, (solution.stats,))
 
-    def log_prob(self, x: Tensor) -> tuple[Tensor, Transport]:
-        """log p(x) in nats, (B,), and the transport behind it."""
-        transport = self.transport(x, 0.0, self.end_time)
-        return log_normal(transport.z) + transport.log_det, transport
+    def draw_end(self) -> float:
+        """T, or in training a random one near it."""
+        if not self.steer or not self.training:
+            return self.end_time
+        return self.end_time + self.steer * (2 * torch.rand(()).item() - 1)
 
-    def flow(self, x: Tensor, ts: Sequence[float]) -> Tensor:
-        """The paths of x through ts, (len(ts), B, *event), without densities."""
+    def path(self, x: Tensor, ts: Sequence[float]) -> Tensor:
+        """Where x is at each of ts, (len(ts), B, *event), having been at x at the first; without
+        densities.
+        """
         return self.solver(self.field, x, ts).ys
 
-    def sample(self, z: Tensor) -> Tensor:
-        """Carry draws z of the standard normal back to data."""
+    def inverse(self, z: Tensor) -> Tensor:
         return self.solver(self.field, z, [self.end_time, 0.0]).final
-
-
-def log_normal(z: Tensor) -> Tensor:
-    """Log density of the standard normal, (B,) for z of shape (B, *event)."""
-    flat = z.flatten(1)
-    return -0.5 * (flat.square().sum(1) + flat.shape[1] * math.log(2 * math.pi))

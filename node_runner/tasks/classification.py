@@ -40,6 +40,17 @@ class Classification(nn.Module):
             raise ValueError(f"task.measured is {measured}, must be 0 or more")
         self.model, self.eval_solver, self.measured = model, eval_solver, measured
 
+    def check(self, data: Data) -> None:
+        """The model must have an answer for each class."""
+        images, _ = next(iter(data.batches("test")))
+        with torch.no_grad():
+            answers = self.classify(images[:1]).logits.shape[1]
+        if answers != data.classes:
+            raise ValueError(
+                f"the model chooses among {answers} classes and {data.name} has {data.classes}: "
+                f"set model.head.classes={data.classes}"
+            )
+
     def step(self, batch: Batch) -> Step:
         """batch: images (B, 1, H, W) and labels (B,)."""
         images, labels = batch
@@ -57,7 +68,7 @@ class Classification(nn.Module):
             return self.model.evaluated_with(self.eval_solver)(images)
         return classified(self.model(images))
 
-    def evaluate(self, batch: Batch) -> Evaluation:
+    def evaluate(self, batch: Batch, split: str) -> Evaluation:
         """Cross-entropy and error (0 or 1) of each image."""
         images, labels = batch
         logits, stats = self.classify(images)

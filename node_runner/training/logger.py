@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -15,10 +17,12 @@ from .files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 
 class Logger:
-    """Writes to ``folder``: ``tb/`` for TensorBoard, ``metrics.jsonl``, ``figures/*.png``.
+    """Writes to ``folder``: ``tb/`` for TensorBoard, ``metrics.jsonl``, ``figures/`` (PNG, GIF),
+    ``arrays/*.npy``.
 
     Args:
         resume_at: the step from which a run goes on; what was recorded after it is dropped.
@@ -46,6 +50,20 @@ class Logger:
         path.parent.mkdir(exist_ok=True)
         figure.savefig(path, dpi=150)
         self.writer.add_figure(name, figure, step)  # closes it
+        return path
+
+    def array(self, name: str, array: Tensor) -> Path:
+        """Numbers behind a picture, as ``arrays/<name>.npy``. Returns the file."""
+        path = self.folder / "arrays" / f"{name}.npy"
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, array.cpu().numpy())
+        return path
+
+    def animation(self, name: str, frames: Sequence[Image]) -> Path:
+        """Frames as ``figures/<name>.gif``, 10 a second, for ever. Returns the file."""
+        path = self.folder / "figures" / f"{name}.gif"
+        path.parent.mkdir(exist_ok=True)
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, loop=0)
         return path
 
     def hparams(self, options: Mapping[str, object], metrics: Mapping[str, float]) -> None:

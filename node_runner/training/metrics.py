@@ -56,7 +56,7 @@ def evaluate(task: Task, data: Data, split: str) -> Summary:
     """
     task.eval()
     with unchanged_randomness(0):
-        return summarise(task.evaluate(batch) for batch in data.batches(split))
+        return summarise(task.evaluate(batch, split) for batch in data.batches(split))
 
 
 def summarise(evaluations: Iterable[Evaluation]) -> Summary:

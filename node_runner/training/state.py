@@ -25,6 +25,7 @@ class Progress:
         means: the values last logged.
         best, best_step: the lowest headline metric among the evaluations that choose, and where.
         waited: evaluations since then.
+        drops: of the learning rate, for want of improvement.
     """
 
     step: int = 0
@@ -33,6 +34,7 @@ class Progress:
     best: float = inf
     best_step: int | None = None
     waited: int = 0
+    drops: int = 0
 
 
 @dataclass

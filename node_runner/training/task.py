@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 Batch = Any  # what a data set yields and its task understands
 
@@ -52,10 +53,14 @@ class Headline(NamedTuple):
 
 @dataclass
 class Exhibit:
-    """What a task has to show: figures and further numbers, by name."""
+    """What a task has to show: figures, further numbers, arrays to be read again, and the frames of
+    animations, by name.
+    """
 
     figures: dict[str, Figure] = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+    animations: dict[str, list[Image]] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -63,14 +68,25 @@ class Task(Protocol):
 
     headline: Headline
 
+    def check(self, data: Data) -> None:
+        """Refuse data that it is not for, before any work.
+
+        Raises:
+            ValueError: saying what does not fit.
+        """
+
     def step(self, batch: Batch) -> Step:
         """The loss of a training batch."""
 
-    def evaluate(self, batch: Batch) -> Evaluation:
-        """Metrics of a batch, sample by sample; called without gradients."""
+    def evaluate(self, batch: Batch, split: str) -> Evaluation:
+        """Metrics of a batch of "validation" or "test", sample by sample; called without
+        gradients.
+        """
 
     def show(self, data: Data) -> Exhibit:
-        """Pictures of what has been learned; called without gradients."""
+        """Pictures of what has been learned; called without gradients. A task may have ``sample``
+        beside it, which mode=sample calls instead, for more and for what takes longer.
+        """
 
     parameters: Callable[[], Iterator[nn.Parameter]]
 
@@ -80,12 +96,14 @@ class Data(Protocol):
 
     Attributes:
         name, part: what it is and which part of it is used ("whole", "generated", "first 10000").
+        shape: of one sample.
         sizes: samples by split, where that is a number.
         steps_per_epoch: training batches in an epoch.
     """
 
     name: str
     part: str
+    shape: tuple[int, ...]
     sizes: dict[str, int]
     steps_per_epoch: int
 

@@ -134,7 +134,6 @@ class Trainer:
             for step in steps_with_bar(done, total, self.log_every, self.progress):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
                 measured = self.train_step(state, data, step, logs)
-                scheduler.step()
                 done.step, done.seconds = step + 1, clock.seconds()
                 if logs:
                     self.log(state, measured, logger, clock)
@@ -149,6 +148,7 @@ class Trainer:
                         self.checkpoint(state, logger, checkpoints, better)
                 if ending is not None:
                     return ending
+                scheduler.step()  # last: an evaluation may have lowered the rate
         return Ending("done")
 
     def train_step(
@@ -192,7 +192,7 @@ class Trainer:
         """Sets the learning rate of each step, from the one that comes next."""
 
         def factor(step: int) -> float:
-            return self.schedule.factor(step, data.steps_per_epoch)
+            return self.schedule.factor(step, data.steps_per_epoch, state.progress.drops)
 
         return LambdaLR(state.optimizer, factor, last_epoch=state.progress.step - 1)
 
@@ -213,6 +213,7 @@ class Trainer:
             done.best, done.best_step, done.waited = value, done.step, 0
             return True
         done.waited += 1
+        done.drops = self.schedule.drops(done.drops, done.waited)
         return False
 
     def ending(

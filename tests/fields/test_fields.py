@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from node_runner.fields import MLP, ConvField
-from node_runner.fields.conv import ConcatConv
+from node_runner.fields import MLP, ConvField, ConvNet, EncoderDecoder
+from node_runner.fields.conv_layers import ConcatConv
 from node_runner.fields.layers import ACTIVATIONS, LAYERS, ConcatLinear, ConcatSquashLinear
 
 
@@ -89,10 +89,12 @@ def test_concat_equals_its_formula(draw):
 
 @pytest.mark.parametrize("times", [(), (4,)], ids=["one time", "its own time each"])
 @pytest.mark.parametrize("size", [(5, 7), (1, 1)], ids=["image", "one pixel"])
-def test_concat_conv_equals_its_formula_and_so_do_its_gradients(times, size, draw):
+@pytest.mark.parametrize("resize", ["same", "half", "double"])
+def test_concat_conv_equals_its_formula_and_so_do_its_gradients(times, size, resize, draw):
     """Pixels at the border see fewer of the time's, so that the shift is no constant."""
-    layer = ConcatConv(6).double()
-    t, x, cotangent = draw(*times), draw(4, 6, *size), draw(4, 6, *size)
+    layer = ConcatConv(6, 3, resize).double()
+    scale = {"same": lambda n: n, "half": lambda n: (n + 1) // 2, "double": lambda n: 2 * n}
+    t, x, cotangent = draw(*times), draw(4, 6, *size), draw(4, 3, *map(scale[resize], size))
     inputs = [t.requires_grad_(), x.requires_grad_(), *layer.parameters()]
     channel = t.view(-1, 1, 1, 1).expand(4, 1, *size)
     results = layer(t, x), layer.conv(torch.cat((channel, x), dim=1))
@@ -147,3 +149,24 @@ def test_conv_field_treats_samples_apart(draw):
     """Group normalisation, not batch normalisation: a sample alone is treated as in company."""
     field, t, x = ConvField(6).double().train(), draw(), draw(4, 6, 5, 5)
     torch.testing.assert_close(field(t, x)[:1], field(t, x[:1]), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind, hidden", [(ConvNet, (5, 4)), (EncoderDecoder, (3, 4, 5, 6))])
+def test_an_image_field_keeps_the_shape_and_may_start_at_rest(kind, hidden, draw):
+    t, x = draw(), draw(2, 3, 8, 4)
+    assert kind(3, hidden).double()(t, x).shape == x.shape
+    assert not kind(3, hidden, zero_last=True).double()(t, x).any()
+
+
+def test_the_encoder_decoder_sees_half_the_sides_twice(draw):
+    field, seen = EncoderDecoder(1).double(), []
+    for layer in field.layers:
+        layer.register_forward_hook(lambda layer, args, out: seen.append(tuple(out.shape[1:])))
+    field(draw(), draw(1, 1, 28, 28))
+    down = [(64, 28, 28), (64, 14, 14), (128, 14, 14), (128, 7, 7)]
+    assert seen == [*down, (128, 14, 14), (64, 14, 14), (64, 28, 28), (1, 28, 28)]
+
+
+def test_a_field_without_hidden_layers_is_refused():
+    with pytest.raises(ValueError, match=r"model\.field\.hidden is \[\]"):
+        ConvNet(1, ())

@@ -72,7 +72,7 @@ def test_a_plain_net_has_no_evaluations_to_count(build):
     step.loss.backward()
     assert step.costs() == {}
     with torch.no_grad():
-        evaluation = task.evaluate(batch())
+        evaluation = task.evaluate(batch(), "test")
     assert evaluation.costs == {}
     assert set(summarise([evaluation])) == {"nll", "error"}
 
@@ -83,7 +83,7 @@ def test_a_plain_net_is_evaluated_as_it_is_trained(build):
     task = Classification(build(), Solver())
     step = task.train().step(batch())
     with torch.no_grad():
-        values = task.eval().evaluate(batch()).values
+        values = task.eval().evaluate(batch(), "test").values
     torch.testing.assert_close(values["nll"].mean(), step.loss.detach())
     assert 1 - values["error"].mean() == pytest.approx(step.metrics["accuracy"].item())
 
@@ -94,18 +94,18 @@ def test_training_and_evaluation_of_one_net_count_apart():
     task.eval_solver = Solver("rk4", step_size=0.5)
     step = task.step(batch())
     with torch.no_grad():
-        assert task.evaluate(batch()).costs == {"nfe": 8}
+        assert task.evaluate(batch(), "test").costs == {"nfe": 8}
     assert step.costs() == {"nfe/forward": 16, "nfe/backward": 0}
     step.loss.backward()
     with torch.no_grad():
-        task.evaluate(batch())
+        task.evaluate(batch(), "test")
     assert step.costs() == {"nfe/forward": 16, "nfe/backward": 16}
 
 
 def test_evaluation_counts_its_own_evaluations():
     task = classification()
     with torch.no_grad():
-        result = task.evaluate(batch())
+        result = task.evaluate(batch(), "test")
     assert result.values["error"].shape == result.values["nll"].shape == (6,)
     assert set(result.values["error"].tolist()) <= {0.0, 1.0}
     assert result.costs["nfe"] > task.step(batch()).costs()["nfe/forward"]
@@ -126,7 +126,7 @@ def test_the_solve_of_an_ode_net_is_measured_as_it_was_trained(gradient):
     task = classification(gradient=gradient)
     with torch.no_grad():
         found = task.show(Few()).scalars
-        evaluated = task.evaluate(batch()).costs["nfe"]
+        evaluated = task.evaluate(batch(), "test").costs["nfe"]
     assert found["solve/nfe_forward"] == evaluated
     assert (found["solve/nfe_backward"] > 0) == (gradient is not None)
     assert 0 < found["solve/error"] < 1e-2

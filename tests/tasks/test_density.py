@@ -48,7 +48,7 @@ def test_evaluation_is_exact_whatever_trains():
     plain = density()
     noisy = density(divergence=Gaussian(), regularizers={"kinetic": Kinetic(10.0)})
     with torch.no_grad():
-        values = [task.evaluate(batch).values["nll"] for task in (plain, noisy)]
+        values = [task.evaluate(batch, "test").values["nll"] for task in (plain, noisy)]
         assert torch.equal(*values)
         assert values[0].shape == (16,)
         assert torch.allclose(values[0].mean(), plain.step(batch).loss, atol=1e-5)
@@ -61,7 +61,7 @@ def test_training_brings_the_nll_down():
 
     def nll():
         with torch.no_grad():
-            return task.evaluate(test).values["nll"].mean().item()
+            return task.evaluate(test, "test").values["nll"].mean().item()
 
     before = nll()
     for step in range(30):

@@ -45,7 +45,7 @@ class Line(nn.Module):
         loss = (self.net(x) - y).square().mean()
         return Step(loss, {"nll": loss}, lambda: {"nfe/backward": self.backward_passes})
 
-    def evaluate(self, batch):
+    def evaluate(self, batch, split):
         x, y = batch
         return Evaluation({"error": (self.net(x) - y).square().flatten()}, {"nfe": 2.0})
 

@@ -2,6 +2,10 @@
 
 from .jacobian import Jacobian
 from .kinetic import Kinetic
-from .protocol import Local, Regularizer
+from .l1 import L1
+from .l2 import L2
+from .protocol import Local, Regularizer, acceleration
+from .total_derivative import TotalDerivative
 
-__all__ = ["Jacobian", "Kinetic", "Local", "Regularizer"]
+__all__ = ["L1", "L2", "Jacobian", "Kinetic", "Local", "Regularizer", "TotalDerivative"]
+__all__ += ["acceleration"]
