@@ -10,7 +10,8 @@ import sys
 
 from benchmarks.harness import begin, parser
 
-NAMES = ("van_der_pol", "ffjord_step", "odenet_step", "evaluations", "memory", "runner", "sweep")
+NAMES = ("van_der_pol", "ffjord_step", "tabular_step", "image_step", "odenet_step", "evaluations")
+NAMES += ("memory", "runner", "sweep")
 
 
 def main() -> int:

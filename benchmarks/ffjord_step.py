@@ -16,72 +16,17 @@ over all parameters, against Direct with dopri8 at 1e-11 in float64.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
+from benchmarks.flow_case import FlowCase, signs
 from benchmarks.harness import begin, bullets, environment, need, parser, report, table
-from benchmarks.training_step import HEADER, Counted, Step, compare, flat, our_step, verdict
+from benchmarks.training_step import HEADER, compare, verdict
 from node_runner.fields import MLP
-from node_runner.flow import CNF, Divergence, Exact, pushforward
-from node_runner.flow.cnf import log_normal
+from node_runner.flow import CNF, Exact
 from node_runner.ode import Solver
 
 TOL, END, BATCH, ORDER = 1e-5, 0.5, 512, 5
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A divergence estimator whose probes are given."""
-
-    signs: Tensor
-
-    def probes(self, x: Tensor) -> Tensor:
-        return self.signs.to(x.dtype)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A field, a batch and its probes."""
-
-    tol: ClassVar[float] = TOL
-    field: nn.Module
-    start: Tensor
-    signs: Tensor
-
-    @property
-    def params(self) -> tuple[nn.Parameter, ...]:
-        return tuple(self.field.parameters())
-
-    def evaluate(self, x: Tensor) -> tuple[Tensor, ...]:
-        dx, _, div = pushforward(self.field, torch.zeros(()), x, self.signs)
-        return dx, div
-
-    def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
-        return (flat(torch.autograd.grad(loss, self.params)),)
-
-    def ours(self, solver: Solver) -> Step:
-        divergence: Divergence = Fixed(self.signs)
-        log_prob, transport = CNF(self.field, solver, divergence, end_time=END).log_prob(self.start)
-        return our_step(self.gradients(-log_prob.mean()), transport.stats)
-
-    def theirs(self, solve: Callable, **options: object) -> Step:
-        def rates(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            dx, _, div = pushforward(self.field, t, state[0], self.signs)
-            return dx, div
-
-        f, start = Counted(rates), (self.start, self.start.new_zeros(len(self.start)))
-        ts = torch.tensor([0.0, END])
-        z, log_det = solve(f, start, ts, rtol=TOL, atol=TOL, method="dopri5", **options)
-        return f.step(lambda: self.gradients(-(log_normal(z[-1]) + log_det[-1]).mean()))
-
-    def exact(self) -> tuple[Tensor, ...]:
-        double = Case(copy.deepcopy(self.field).double(), self.start.double(), self.signs.double())
-        return double.ours(Solver("dopri8", 1e-11, 1e-11)).gradients
 
 
 def eight_gaussians(count: int) -> Tensor:
@@ -111,7 +56,7 @@ def main() -> None:
     for seed in range(args.seeds):
         torch.manual_seed(seed)
         net, x = MLP(2), eight_gaussians(BATCH)
-        case = Case(net, x, 2.0 * torch.randint(0, 2, (1, *x.shape)) - 1)
+        case = FlowCase(net, x, signs(x), TOL, TOL, END)
         if seed == 0:
             fields.append(compare("untrained", case, args.rounds))
         train(net, args.training)

@@ -57,7 +57,8 @@ KIB = 1024
 class Case:
     """A field, the features of a batch, and what makes a loss of them."""
 
-    tol: ClassVar[float] = TOL
+    rtol: ClassVar[float] = TOL
+    atol: ClassVar[float] = TOL
     field: nn.Module
     head: nn.Module
     start: Tensor

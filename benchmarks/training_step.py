@@ -24,8 +24,10 @@ from node_runner.ode import Adjoint, Counts, Direct, Replay, Solver, Stats
 STAGES = 6  # evaluations of an accepted dopri5 step that its end depends on
 BARE = 20  # evaluations of one timing of the floor
 BACKPROP, SEMINORM = "torchdiffeq odeint", "torchdiffeq adjoint, seminorm"
+ADJOINT = "torchdiffeq adjoint"  # the way of the papers' code
+PAIRS = (("node_runner Direct", BACKPROP), ("node_runner Adjoint", SEMINORM))
 FORWARD, BOTH = "bare forward", "bare forward and backward"
-HEADER = ["field", "step", "ms", "/ backprop", "/ seminorm", "steps", "rejected"]
+HEADER = ["field", "step", "ms", "/ backprop", "/ seminorm", "/ adjoint", "steps", "rejected"]
 HEADER += ["NFE forward", "NFE backward", "gradient error", "floor ms", "x floor"]
 STRATEGIES = {"Direct": Direct(), "Replay": Replay(), "Adjoint": Adjoint()}
 
@@ -48,7 +50,8 @@ class Step:
 class Case(Protocol):
     """A field, a batch and a loss."""
 
-    tol: float
+    rtol: float
+    atol: float
 
     @property
     def params(self) -> tuple[Tensor, ...]:
@@ -107,7 +110,7 @@ def flat(gradients: Sequence[Tensor]) -> Tensor:
 def contestants(case: Case) -> dict[str, Callable[[], Step]]:
     peer = need("torchdiffeq")
     solvers = {
-        name: Solver("dopri5", case.tol, case.tol, gradient=strategy)
+        name: Solver("dopri5", case.rtol, case.atol, gradient=strategy)
         for name, strategy in STRATEGIES.items()
     }
     adjoint, params = peer.odeint_adjoint, {"adjoint_params": case.params}
@@ -115,7 +118,7 @@ def contestants(case: Case) -> dict[str, Callable[[], Step]]:
     return {
         BACKPROP: lambda: case.theirs(peer.odeint),
         SEMINORM: lambda: case.theirs(adjoint, **params, **semi),
-        "torchdiffeq adjoint": lambda: case.theirs(adjoint, **params),
+        ADJOINT: lambda: case.theirs(adjoint, **params),
         **{f"node_runner {n}": (lambda s=s: case.ours(s)) for n, s in solvers.items()},
     }
 
@@ -158,7 +161,7 @@ def compare(name: str, case: Case, rounds: int) -> dict[str, Measured]:
     found = {}
     for key, step in steps.items():
         timing, least, counts = timings[key], floor(step, timings), step.forward
-        ratios = [f"{timing.over(timings[peer]):.3f}" for peer in (BACKPROP, SEMINORM)]
+        ratios = [f"{timing.over(timings[peer]):.3f}" for peer in (BACKPROP, SEMINORM, ADJOINT)]
         numbers = counts.accepted, counts.rejected, counts.nfe, step.backward
         error = step.error(exact)
         above = [f"{1e3 * least.median:.2f}", f"{timing.over(least):.2f}"]
@@ -167,10 +170,14 @@ def compare(name: str, case: Case, rounds: int) -> dict[str, Measured]:
     return found
 
 
-def verdict(trained: Sequence[dict[str, Measured]], order: int) -> list[str]:
+def verdict(
+    trained: Sequence[dict[str, Measured]],
+    order: int,
+    pairs: Sequence[tuple[str, str]] = PAIRS,
+) -> list[str]:
     """Geometric means over the trained fields, the gradient's error falling as time^-order."""
     lines = []
-    for ours, peer in (("node_runner Direct", BACKPROP), ("node_runner Adjoint", SEMINORM)):
+    for ours, peer in pairs:
         times = geometric_mean([f[ours].timing.over(f[peer].timing) for f in trained])
         errors = geometric_mean([f[ours].error / f[peer].error for f in trained])
         lines.append(

@@ -172,8 +172,11 @@ class Path:
         probe = self.layout.flatten(self.f(None, self.t + dt, torch.add(self.y, rate, alpha=dt)))
         d2 = self.norm.ratios((probe - rate) / allowed)[0] / h0
         steepest = max(d1, d2)
-        order = order_of_control(self.tableau)
-        h1 = max(1e-6, 1e-3 * h0) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / order)
+        if steepest <= 1e-15:
+            # Nothing moves, as in a net whose last layer starts at zero. Hairer's 1e-6 would take
+            # six steps to grow to the interval; a step that is too bold is only tried again.
+            return left / 10
+        h1 = (0.01 / steepest) ** (1 / order_of_control(self.tableau))
         return min(100 * h0, h1 if isfinite(h1) else inf, left)
 
     def fail(self, cause: str) -> None:
