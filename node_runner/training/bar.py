@@ -1,4 +1,6 @@
-"""What a person sees of training: a bar on a terminal, some twenty log lines elsewhere."""
+"""What a person sees of training: a bar on a terminal; elsewhere some twenty log lines, and one a
+minute where twenty are far apart.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,12 @@ from .state import Progress
 
 log = logging.getLogger(__name__)
 
+QUIET = 60.0  # seconds without a line
+
 SHOWN: list[tuple[str, str, Callable[[float], str]]] = [
     ("train/loss", "loss", "{:.4f}".format),
     ("train/nll", "nll", "{:.4f}".format),
+    ("train/bits_per_dim", "bits/dim", "{:.4f}".format),
     ("train/accuracy", "accuracy", "{:.4f}".format),
     ("nfe/forward", "nfe forward", "{:.0f}".format),
     ("nfe/backward", "backward", "{:.0f}".format),
@@ -23,13 +28,16 @@ SHOWN: list[tuple[str, str, Callable[[float], str]]] = [
 def steps_with_bar(done: Progress, total: int, log_every: int, bar: bool) -> Iterator[int]:
     """The step numbers from ``done.step`` on."""
     first, seconds, every = done.step, done.seconds, max(log_every, total // 20)
+    said = seconds
     with tqdm(total=total, initial=first, disable=not bar, dynamic_ncols=True) as shown:
         for step in range(first, total):
             yield step
             shown.update()
             if done.step % log_every == 0:
                 shown.set_postfix_str(brief(done.means), refresh=False)
-            if not bar and (done.step % every == 0 or done.step == total):
+            waited = done.seconds - said >= QUIET and done.step % log_every == 0
+            if not bar and (done.step % every == 0 or done.step == total or waited):
+                said = done.seconds
                 left = (done.seconds - seconds) / (done.step - first) * (total - done.step)
                 log.info("step %d/%d  %s  %.0f s left", done.step, total, brief(done.means), left)
 

@@ -35,7 +35,7 @@ class Logger:
             purge = resume_at + 1
             drop_after(folder / "metrics.jsonl", resume_at)
         self.writer = SummaryWriter(str(folder / "tb"), purge_step=purge)
-        self.lines = open(folder / "metrics.jsonl", "a", encoding="utf-8")
+        self.lines = open(folder / "metrics.jsonl", "a", 1, encoding="utf-8")  # by lines
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """One point of each curve."""

@@ -199,15 +199,13 @@ def test_fixed_solve_reads_the_device_once_in_all(name, reads):
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_constant_solution_is_exact_in_few_steps(name):
-    """The first step grows tenfold at most, so that 1e-6 reaches 1 within nine."""
+    """As a net whose last layer starts at zero: no creeping up from a tiny first step."""
     solution = make_solver(name, 1e-6)(lambda t, y: torch.zeros_like(y), Y0, [0.0, 1.0])
     assert torch.equal(solution.final, Y0)
-    assert solution.stats.forward.accepted <= 9
+    assert solution.stats.forward.accepted == 2
 
 
-def test_a_solution_at_rest_takes_two_steps_and_one_that_wakes_up_is_not_missed():
-    """As a net whose last layer starts at zero: no creeping up from a tiny first step."""
+def test_what_wakes_up_late_is_not_missed():
     y0, solver = torch.zeros(3, dtype=torch.float64), make_solver("dopri5", 1e-6)
-    assert solver(lambda t, y: 0 * y, y0, [0.0, 1.0]).stats.forward.accepted == 2
     late = solver(lambda t, y: (t - 0.4).clamp_min(0) ** 3 + 0 * y, y0, [0.0, 1.0]).final
     assert torch.allclose(late, torch.full_like(late, 0.6**4 / 4), rtol=0, atol=1e-5)
