@@ -54,7 +54,8 @@ class EncoderDecoder(ConvNet):
     """A ConvNet whose every other convolution halves the image's sides, and whose mirrored half
     doubles them again (Grathwohl et al. 2018, section 4.2, the single-scale flow).
 
-    Sides must be multiples of 2^(len(hidden) // 2): 4 for the paper's 64, 64, 128, 128.
+    Attributes:
+        multiple: of which sides must be: 2^(len(hidden) // 2), 4 for the paper's 64, 64, 128, 128.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class EncoderDecoder(ConvNet):
             down.append(ConcatConv(a, b, "half" if halves else "same"))
             up.insert(0, ConcatConv(b, a, "double" if halves else "same"))
         self.layers = nn.ModuleList([*down, *up])
+        self.multiple = 2 ** (len(hidden) // 2)
         self.activation = ACTIVATIONS[activation]
         if zero_last:
             rest(self.layers[-1])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from .bijections import Logit, Planar, Squeeze
+from .bijections import Flatten, Logit, Planar, Squeeze
 from .chain import Chain, Multiscale
 from .cnf import CNF
 from .flow import Flow
@@ -74,15 +74,12 @@ def multiscale(
             f"{2 ** (scales - 1)}"
         )
 
-    def cnfs(channels: int) -> list[Flow]:
-        return [cnf(field=field(channels=channels)) for _ in range(flows)]
-
     parts, shapes = [], []
     for i in range(scales):
-        steps = cnfs(c)
+        steps = on_images(cnf, field, (c, h, w), flows)
         if i + 1 < scales:
             c, h, w = 4 * c, h // 2, w // 2
-            steps += [Squeeze(), *cnfs(c)]
+            steps += [Squeeze(), *on_images(cnf, field, (c, h, w), flows)]
         parts.append(Chain(steps))
         shapes.append((c, h, w))
         c //= 2
@@ -99,8 +96,25 @@ def single_scale(
         ValueError: for a shape that is none.
     """
     check_count("flows", flows)
-    c, _, _ = check_shape(shape)
-    return of_images([Logit(alpha), *(cnf(field=field(channels=c)) for _ in range(flows))], shape)
+    check_shape(shape)
+    cnfs = on_images(cnf, field, shape, flows)
+    return of_images([Logit(alpha), *cnfs, Flatten(shape)], shape)
+
+
+def on_images(cnf: MakeCNF, field: Field, shape: Sequence[int], flows: int) -> list[Flow]:
+    """CNFs on images of one shape.
+
+    Raises:
+        ValueError: if the field cannot halve the sides as often as it wants to.
+    """
+    fields = [field(channels=shape[0]) for _ in range(flows)]
+    multiple = getattr(fields[0], "multiple", 1)
+    if any(side % multiple for side in shape[1:]):
+        raise ValueError(
+            f"model.field halves sides to a {multiple}th and back, and {shape[1]} x {shape[2]} "
+            f"pixels cannot be: they must be multiples of {multiple}"
+        )
+    return [cnf(field=each) for each in fields]
 
 
 def of_images(parts: Sequence[Flow], shape: Sequence[int]) -> Flow:

@@ -66,11 +66,15 @@ def left_running(paths: Iterable[str]) -> Iterator[Unusable]:
 
 
 def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[Unusable]]:
-    """The results in files, and the runs that came to nothing."""
+    """The results in files, and the runs that came to nothing. What mode=sample left is neither:
+    it has drawn from a run and tested nothing.
+    """
     results, unusable = [], []
     for file in files:
         try:
             content = parse(file)
+            if content.get("mode") == "sample":
+                continue
             missing = [name for name in FIELDS if name not in content]
             if missing and content.get("state") == "failed":
                 unusable.append(Unusable(file.parent, "failed", str(content.get("message"))))

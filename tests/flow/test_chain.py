@@ -19,7 +19,7 @@ from node_runner.flow import (
     single_scale,
     stack,
 )
-from node_runner.flow.bijections import Logit, Squeeze
+from node_runner.flow.bijections import Flatten, Logit, Squeeze
 from node_runner.flow.regularizers import Jacobian, Kinetic
 from node_runner.ode import Adjoint, Direct, Replay, Solver
 
@@ -30,6 +30,7 @@ COSTS = {"kinetic": Kinetic(), "jacobian": Jacobian()}
 FLOWS = {
     "logit": lambda: (Logit(0.05), (2, 2, 1)),
     "squeeze": lambda: (Squeeze(), (1, 4, 2)),
+    "flatten": lambda: (Flatten((2, 1, 2)), (2, 1, 2)),
     "stack": lambda: (stack(CNFS, partial(MLP, hidden=(6,)), dim=3, flows=2), (3,)),
     "multiscale": lambda: (
         multiscale(CNFS, partial(ConvNet, hidden=(3,)), (1, 4, 4), flows=1, scales=2),
@@ -174,6 +175,7 @@ def test_steer_draws_the_end_in_training_alone():
         (lambda: multiscale(CNFS, ConvNet, (1, 28, 28), flows=0), "flows is 0"),
         (lambda: stack(CNFS, MLP, dim=0), "dim is 0"),
         (lambda: single_scale(CNFS, EncoderDecoder, (1, 0, 4)), r"shape is \[1, 0, 4\]"),
+        (lambda: single_scale(CNFS, EncoderDecoder, (1, 30, 28)), "30 x 28 .* multiples of 4"),
         (lambda: Logit(0.5), "alpha is 0.5"),
         (lambda: CNF(MLP(2), TIGHT, Exact(), steer=1.0), "steer is 1.0"),
     ],

@@ -157,6 +157,18 @@ def test_jobs_that_came_to_nothing_are_told(tmp_path):
     assert load(running)[1] == []
 
 
+def test_what_was_drawn_from_a_run_is_no_result(tmp_path):
+    leave(tmp_path / "run")
+    leave(tmp_path / "drawn", mode="sample", run=str(tmp_path / "run"), metrics={})
+    failed = tmp_path / "failed"
+    failed.mkdir()
+    (failed / "result.json").write_text('{"state": "failed", "mode": "sample", "message": "x"}')
+    ((group,), complaints, unusable) = load(tmp_path)
+    assert [result.folder.name for result in group.results] == ["run"]
+    assert not complaints and not unusable
+    assert load(tmp_path / "drawn") == ([], [], [])
+
+
 def test_a_run_to_the_published_budget_as_configured_has_no_marks(tmp_path):
     ((group,), _, _) = load(leave(tmp_path / "a", **odenet()))
     assert marks(group, CELL) == []

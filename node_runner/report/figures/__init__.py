@@ -1,12 +1,14 @@
 """Figures of the papers, one file each: ``TITLE``, and ``PANELS`` that draw on one axis each.
 
 A panel is ``(axis, results) -> None`` and raises ``NothingToDraw`` where no result has what it
-shows.
+shows. A figure whose axes depend on what there is has ``paint``, ``(figure, results) -> None``, in
+their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -18,7 +20,10 @@ from ..document import Picture
 from ..results import Result
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    Panel = Callable[[Axes, Sequence[Result]], None]
 
 PANEL = (5.4, 3.9)  # inches
 
@@ -33,7 +38,7 @@ def get(name: str) -> ModuleType:
 
 
 def draw(name: str, results: Sequence[Result]) -> Figure:
-    """A figure, its panels in two columns.
+    """A figure.
 
     Raises:
         NothingToDraw: if no result has what it shows.
@@ -41,15 +46,22 @@ def draw(name: str, results: Sequence[Result]) -> Figure:
     from matplotlib.figure import Figure  # half a second that a table should not cost
 
     module = get(name)
-    columns = min(2, len(module.PANELS))
-    rows = ceil(len(module.PANELS) / columns)
-    figure = Figure(figsize=(columns * PANEL[0], rows * PANEL[1]), layout="constrained")
+    figure = Figure(layout="constrained")
     figure.suptitle(module.TITLE)
-    for i, panel in enumerate(module.PANELS):
+    paint = getattr(module, "paint", None) or partial(paint_panels, module.PANELS)
+    paint(figure, results)
+    return figure
+
+
+def paint_panels(panels: Sequence[Panel], figure: Figure, results: Sequence[Result]) -> None:
+    """Three side by side; two by two where there are four."""
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    rows = ceil(len(panels) / columns)
+    figure.set_size_inches(columns * PANEL[0], rows * PANEL[1])
+    for i, panel in enumerate(panels):
         axis = figure.add_subplot(rows, columns, i + 1)
         panel(axis, results)
         axis.grid(alpha=0.3)
-    return figure
 
 
 def save(name: str, results: Sequence[Result], folder: Path) -> Picture:
