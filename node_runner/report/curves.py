@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import isfinite, nan
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +57,13 @@ def evaluations(
         labels = [f"{run}, {method}" for run, method, _ in found]
     points = [sorted((x(result), y(result)) for result in of_net) for of_net in found.values()]
     return list(map(line, labels, points))
+
+
+def tolerance(result: Result) -> float:
+    """Of an evaluation; NaN where steps are fixed, or where it has several."""
+    solver = result.protocol["eval_solver"]
+    one = solver.get("step_size") is None and not isinstance(solver["rtol"], list)
+    return solver["rtol"] if one else nan
 
 
 def net_of(result: Result) -> dict[str, object]:

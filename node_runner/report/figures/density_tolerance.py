@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
 from typing import TYPE_CHECKING
 
-from ..curves import draw, evaluations
+from ..curves import draw, evaluations, tolerance
 from ..results import Result
 
 if TYPE_CHECKING:
@@ -17,11 +16,6 @@ TITLE = "Sum of the density against the tolerance"
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:
     """A trained flow in two dimensions: how far from one its density sums."""
-
-    def tolerance(result: Result) -> float:
-        solver = result.protocol["eval_solver"]
-        one = solver.get("step_size") is None and not isinstance(solver["rtol"], list)
-        return solver["rtol"] if one else nan
 
     def miss(result: Result) -> float:
         return abs(result.metric("density/integral") - 1)
