@@ -86,6 +86,7 @@ def report(run: Run, state: str, message: str | None) -> str:
         mean, error = factor * value["mean"], factor * value["standard_error"]
         spread = f"standard error over {value['n']} samples"
         rows.append((f"test {metric}", f"{mean:.4f} ± {error:.4f} {unit} ({spread})"))
+        rows += estimator(run)
         rows.append(("weights", f"step {run.weights['step']}, {run.weights['chosen']}"))
     spent = {k: means[f"nfe/{k}"] for k in ("forward", "backward") if f"nfe/{k}" in means}
     if "nfe" in run.test:
@@ -107,6 +108,16 @@ def report(run: Run, state: str, message: str | None) -> str:
     ]
     width = max(18, 2 + max(len(label) for label, _ in rows))
     return "\n".join(["", *(f"  {label:<{width}}{text}" for label, text in rows)])
+
+
+def estimator(run: Run) -> list[tuple[str, str]]:
+    """What a likelihood of the test rests on, where a flow has one."""
+    node = protocol(run.config).get("eval_divergence")
+    if node is None:
+        return []
+    count = node.get("count")
+    probes = "" if count is None else f", {count} random probe{'s' * (count > 1)} a sample"
+    return [("divergence", node["_target_"].rpartition(".")[2].lower() + probes)]
 
 
 def tensorboard() -> str:

@@ -118,19 +118,27 @@ def named(node: Mapping[str, Any] | None) -> str:
 
 
 def solving(result: Result) -> str:
-    """The solver of training with its gradient, that of evaluation where it is another, divergence
-    and regularizers.
+    """The solver of training with its gradient, and that of evaluation where it is another; the
+    divergence of both; regularizers.
     """
     protocol = result.protocol
     training, test = (solver(protocol.get(key)) for key in ("solver", "eval_solver"))
     if training == NONE:
         return NONE
     parts = [training, named(protocol["solver"].get("gradient")) or "Direct"]
-    parts += [named(protocol.get("divergence"))]
+    parts += [divergence(protocol.get("divergence"))]
     for name, node in (protocol.get("regularizer") or {}).items():
         parts.append(f"{name} {node.get('weight', '')}".strip())
     parts += [f"test {test}"] if test != training else []
+    tested = divergence(protocol.get("eval_divergence"))
+    parts += [f"test {tested}"] if tested and tested != parts[2] else []
     return ", ".join(filter(None, parts))
+
+
+def divergence(node: dict[str, Any] | None) -> str:
+    """An estimator and its number of probes."""
+    count = (node or {}).get("count")
+    return named(node) + ("" if count is None else f" x {count}")
 
 
 def training(result: Result) -> str:

@@ -14,6 +14,7 @@ from .state import Progress
 log = logging.getLogger(__name__)
 
 QUIET = 60.0  # seconds without a line
+FORESEEN = 3 * 86400.0  # seconds; a run whose steps last longer ends for another reason
 
 SHOWN: list[tuple[str, str, Callable[[float], str]]] = [
     ("train/loss", "loss", "{:.4f}".format),
@@ -39,7 +40,8 @@ def steps_with_bar(done: Progress, total: int, log_every: int, bar: bool) -> Ite
             if not bar and (done.step % every == 0 or done.step == total or waited):
                 said = done.seconds
                 left = (done.seconds - seconds) / (done.step - first) * (total - done.step)
-                log.info("step %d/%d  %s  %.0f s left", done.step, total, brief(done.means), left)
+                ends = f"  {left:.0f} s left" if left < FORESEEN else ""
+                log.info("step %d/%d  %s%s", done.step, total, brief(done.means), ends)
 
 
 def brief(means: dict[str, float]) -> str:
