@@ -170,6 +170,7 @@ def test_good_command_lines_pass():
     for line in (
         ["task=ffjord_toy", "solver=tsit5", "regularizer=rnode", "divergence=gaussian"],
         ["task=odenet_mnist", "gradient=replay", "paths.out=/tmp/x"],
+        ["divergence.limit=800", "eval_divergence.limit=800"],
         ["solver=rk4", "solver.step_size=0.1", "+trainer.max_epochs=2"],
         ["optimizer=sgd", "+optimizer.nesterov=true"],
     ):

@@ -3,6 +3,7 @@
 import resource
 import sys
 
+import numpy as np
 import pytest
 import torch
 from forked import node_run
@@ -88,7 +89,7 @@ VALUES = [
     ("~trainer", "trainer is missing"),
     ("~task", "task is missing"),
     ("paths.out=null", "paths.out is None, must be a word"),
-    ("model=odenet", "task.flow is a ODENet, must be a CNF"),
+    ("model=odenet", "task.flow is a ODENet, must be a Flow"),
     ("model.field.hidden=[-1]", "task.flow.field: "),
     ("--config-dir nowhere task=x", "--config-dir nowhere: there is no such folder"),
     (
@@ -170,8 +171,8 @@ RUNS = [
     ("resume=a=b", "a path with odd signs needs quotes"),
     ("mode=evaluate run=.", "run=. is no run"),
     ("mode=evaluate run=nothing/checkpoints/last.pt", "there is no such folder"),
-    ("mode=evaluate", "mode=evaluate and run=PATH go together"),
-    ("run=x", "mode=evaluate and run=PATH go together"),
+    ("mode=evaluate", "mode=evaluate, or mode=sample, and run=PATH go together"),
+    ("run=x", "mode=evaluate, or mode=sample, and run=PATH go together"),
     ("mode=evaluate run=x resume=auto", "it does not go with mode=evaluate"),
     ("-m resume=x seed=0,1", "with -m there is resume=auto"),
     ("-m mode=evaluate run=x,y", "run takes one folder"),
@@ -181,6 +182,39 @@ RUNS = [
 @pytest.mark.parametrize(("typed", "message"), RUNS, ids=[run for run, _ in RUNS])
 def test_what_is_no_run_is_refused(typed, message, told):
     assert message in told(*typed.split())
+
+
+@pytest.mark.parametrize(
+    "typed", ["model.field.dim=3", "model=stack model.dim=3", "model=planar_nf model.dim=3"]
+)
+def test_a_model_of_another_dimension_than_the_data_is_refused(typed, told):
+    line = told(*typed.split())
+    assert line.startswith("the model is for samples of shape [3] and 8gaussians has [2]: set the")
+
+
+def test_an_exact_divergence_of_images_is_refused_with_its_cost(told, tmp_path):
+    for split, count in (("train", 6), ("test", 2)):
+        np.save(tmp_path / f"{split}.npy", np.zeros((count, 12, 12), np.uint8))
+    images = ["task=ffjord_mnist", "data=npy_pixels", f"data.folder='{tmp_path}'"]
+    images += ["data.batch_size=2", "data.held_out=2"]
+    small = ["model.shape=[1,12,12]", "model.field.hidden=[2]"]
+    for option in ("divergence", "eval_divergence"):
+        line = told(*images, *small, f"{option}=exact")
+        assert "the exact divergence of 144 dimensions takes 144 vector-Jacobian products" in line
+        assert "divergence=rademacher and eval_divergence=rademacher take one" in line
+    assert "samples of shape [1, 28, 28] and npy_pixels has [1, 12, 12]" in told(*images)
+
+
+def test_weights_of_another_architecture_are_refused(told, tmp_path):
+    run = node_run(tmp_path, *SMALL)
+    assert run.returncode == 0, run.stderr
+    (folder,) = (path.parent for path in tmp_path.rglob("command.yaml"))
+    for mode, path in (("evaluate", folder), ("sample", folder / "checkpoints" / "last.pt")):
+        line = told(f"mode={mode}", f"run='{path}'", "model.field.hidden=[9]")
+        assert "last.pt: " in line or "best.pt: " in line
+        assert "field.layers.0" in line and "has shape (8" in line and "not (9" in line
+    line = told(f"resume='{folder}'", "model.field.hidden=[9]")
+    assert "goes on with model.field.hidden=[8], but [9] was typed" in line
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_is_told_in_a_line(tmp_path):

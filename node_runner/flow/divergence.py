@@ -59,7 +59,8 @@ class Exact:
             raise ValueError(
                 f"the exact divergence of {dim} dimensions takes {dim} vector-Jacobian products "
                 "an evaluation of f; divergence=rademacher and eval_divergence=rademacher take one "
-                f"and are unbiased (if you mean it: divergence.limit={dim})"
+                f"and are unbiased (if you mean it: divergence.limit={dim} or "
+                f"eval_divergence.limit={dim}, whichever is exact)"
             )
 
 

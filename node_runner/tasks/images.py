@@ -73,8 +73,10 @@ class ImageDensity(Density):
         return bits_per_dim(log_prob, batch[0].numel(), self.bits), transport
 
     def dequantised(self, batch: Tensor, noise: float | None = None) -> Tensor:
+        """(x + u) / 2^n, below 1 even where a float rounds it up."""
         x = batch.to(torch.get_default_dtype())
-        return (x + (torch.rand_like(x) if noise is None else noise)) / 2**self.bits
+        y = (x + (torch.rand_like(x) if noise is None else noise)) / 2**self.bits
+        return y.clamp_max(1 - torch.finfo(y.dtype).eps / 2)
 
     def evaluate(self, batch: Tensor, split: str) -> Evaluation:
         """Bits per dimension of each image: with uniform noise, and for the test at mid-bin too."""
@@ -99,8 +101,9 @@ class ImageDensity(Density):
             figures["samples"] = draw_grid(
                 {"test images": images[: self.samples] / 2**self.bits, title: drawn}
             )
-        if self.pairs:
-            ends = self.dequantised(images[: 2 * self.pairs], 0.5)
+        pairs = min(self.pairs, len(images) // 2)
+        if pairs:
+            ends = self.dequantised(images[: 2 * pairs], 0.5)
             figures["interpolation"] = draw_grid(
                 {"between test images, through noise": self.between(flow, ends, data.shape)},
                 columns=STOPS,

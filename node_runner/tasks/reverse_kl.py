@@ -41,6 +41,15 @@ class ReverseKL(Density):
         super().__init__(flow, eval_solver, eval_divergence, energies.EDGE, grid)
         self.energy, self.log_z = energy, energies.log_normaliser(energy)
 
+    def check(self, data: Data) -> None:
+        """The flow starts from noise, in two dimensions."""
+        if (data.name, data.shape) != ("noise", (2,)):
+            raise ValueError(
+                f"density matching starts from noise in two dimensions, not from {data.name} of "
+                f"shape {list(data.shape)}: leave out data= and data.dim="
+            )
+        super().check(data)
+
     def score(self, flow: Flow, batch: Tensor) -> tuple[Tensor, Transport]:
         """log q(x) - log p(x) at x = F(z) for noise z, (B, 2)."""
         transport = flow.transport(batch)
@@ -48,7 +57,9 @@ class ReverseKL(Density):
         return log_q + energies.energy(self.energy, transport.z) + self.log_z, transport
 
     def show(self, data: Data) -> Exhibit:
-        """Target, learned density and samples, and the two densities as arrays."""
+        """Target, learned density and samples, and the two densities as arrays. The learned mass
+        inside the picture is below 1 where the target, too, goes on beyond it.
+        """
         noise, flow = torch.cat(list(data.batches("test"))), self.evaluated_flow()
 
         def learned(points: Tensor) -> Tensor:
@@ -68,7 +79,7 @@ class ReverseKL(Density):
         inside = (2 * self.extent / self.grid) ** 2
         total = densities["learned"].double().sum().item() * inside
         arrays = {f"density_{name}": values for name, values in densities.items()}
-        return Exhibit({"density": figure}, {"density/integral": total}, arrays)
+        return Exhibit({"density": figure}, {"density/inside": total}, arrays)
 
     def sample(self, data: Data) -> Exhibit:
         """What ``show`` gives, and its samples."""

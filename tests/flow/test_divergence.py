@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from node_runner.flow import Exact, Gaussian, Rademacher, pushforward
+from node_runner.flow import Exact, Gaussian, Rademacher, divergence, pushforward
 
 EVENTS = [(3,), (2, 2, 2), (1,)]
 events = pytest.mark.parametrize("event", EVENTS, ids=str)
@@ -131,6 +131,60 @@ def test_random_divergence_is_unbiased(divergence, draw):
         standard_error = values.std() / 20_000**0.5
         assert (values.mean() - exact).abs() < 4 * standard_error
         assert standard_error < 0.1 * exact.abs()
+
+
+@pytest.mark.parametrize("entries", [1, 12 * 4, 12 * 5 + 1, 12 * 12], ids="{} entries".format)
+@pytest.mark.parametrize("kind", [Exact(), Gaussian(7)], ids=["exact", "gaussian"])
+def test_probes_pushed_in_chunks_give_the_same_divergence(kind, entries, monkeypatch, draw):
+    """Chunks of one probe, of a divisor of their number and of others, with their gradients."""
+    f, t, x = Mixing((3, 2, 2)), draw(), draw(4, 3, 2, 2)
+    assert x.numel() == 12 * 4
+    probes, found = kind.probes(x), []
+    for limit in (2**20, entries):
+        monkeypatch.setattr(divergence, "CHUNK", limit)
+        pushed = pushforward(f, t, x, probes)
+        (gradient,) = torch.autograd.grad(pushed.div.sum(), f.inner.weight)
+        found.append((*pushed, gradient))
+    for whole, chunked in zip(*found, strict=True):
+        assert whole.shape == chunked.shape
+        torch.testing.assert_close(chunked, whole, rtol=1e-12, atol=1e-13)
+
+
+def test_probes_are_pushed_no_more_than_so_many_entries_at_once(monkeypatch, draw):
+    """Of 12 probes of 48 entries, five at once where 250 are allowed."""
+    seen, vmap = [], torch.func.vmap
+    monkeypatch.setattr(divergence, "CHUNK", 250)
+    monkeypatch.setattr(
+        torch.func, "vmap", lambda f, chunk_size: seen.append(chunk_size) or vmap(f)
+    )
+    x = draw(4, 3, 2, 2)
+    pushforward(Mixing((3, 2, 2)), draw(), x, Exact().probes(x))
+    pushforward(Mixing((3, 2, 2)), draw(), x[:1], Exact().probes(x[:1]))
+    assert seen == [5, None]
+
+
+def test_an_exact_divergence_beyond_its_limit_says_its_cost_and_what_to_use(draw):
+    message = (
+        "exact divergence of 129 dimensions takes 129 vector-Jacobian products .*"
+        "divergence=rademacher and eval_divergence=rademacher take one .* are unbiased"
+    )
+    with pytest.raises(ValueError, match=message):
+        Exact().check(129)
+    with pytest.raises(ValueError, match=message):
+        Exact().probes(draw(2, 3, 43))
+    Exact().check(128)
+    assert len(Exact(limit=129).probes(draw(2, 3, 43))) == 129
+
+
+@random
+def test_random_probes_are_for_any_number_of_dimensions(divergence):
+    divergence.check(10**9)
+
+
+@pytest.mark.parametrize("kind", [Rademacher, Gaussian])
+def test_fewer_than_one_probe_are_refused(kind):
+    with pytest.raises(ValueError, match=r"divergence\.count is 0, must be at least 1"):
+        kind(0)
 
 
 @pytest.mark.parametrize("divergence", [Exact(), Rademacher(), Gaussian(4)], ids=str)

@@ -3,7 +3,7 @@ import torch
 
 from node_runner.data.toy import Toy
 from node_runner.fields import MLP
-from node_runner.flow import CNF, Exact, Gaussian
+from node_runner.flow import CNF, Exact, Gaussian, Rademacher, motion, planar
 from node_runner.flow.regularizers import Jacobian, Kinetic
 from node_runner.ode import Adjoint, Solver
 from node_runner.tasks.density import Density
@@ -85,3 +85,78 @@ def test_the_picture_has_all_its_panels_and_the_density_sums_to_one():
 def test_a_square_without_size_is_refused():
     with pytest.raises(ValueError, match=r"task\.extent is 0"):
         density(extent=0)
+
+
+@pytest.mark.parametrize(("dim", "fits"), [(2, True), (3, False)])
+def test_data_of_another_shape_are_refused(dim, fits):
+    task = Density(CNF(MLP(dim, (4,)), Solver(), Exact()), Solver())
+    if fits:
+        return task.check(Toy(0, CPU))
+    with pytest.raises(ValueError, match=r"shape \[3\] and 8gaussians has \[2\]: set the model's"):
+        task.check(Toy(0, CPU))
+
+
+@pytest.mark.parametrize("which", ["divergence", "eval_divergence"])
+def test_a_divergence_that_is_too_dear_is_refused_whether_of_training_or_of_the_test(which):
+    with pytest.raises(ValueError, match="exact divergence of 2 dimensions takes 2"):
+        density(**{which: Exact(limit=1)}).check(Toy(0, CPU))
+
+
+@torch.no_grad()
+def test_sampling_shows_samples_their_paths_and_an_animation(monkeypatch):
+    monkeypatch.setattr(motion, "FRAMES", 2)
+    task, data = density(grid=16), Toy(0, CPU, test_size=50)
+    torch.manual_seed(3)
+    found = task.sample(data)
+    assert set(found.figures) == {"density", "trajectories"}
+    assert set(found.scalars) == {"density/integral", "flow/straightness"}
+    assert len(found.animations["flow"]) == 2 + motion.HELD
+    torch.manual_seed(3)
+    noise = torch.randn(50, 2)
+    carried = task.evaluated_flow().transport(found.arrays["samples"]).z
+    torch.testing.assert_close(carried, noise, rtol=0, atol=1e-4)
+    assert not task.show(data).animations
+
+
+@torch.no_grad()
+def test_sampling_of_a_flow_without_a_time_has_no_paths():
+    found = Density(planar(2, 3), Solver(), grid=16).sample(Toy(0, CPU, test_size=50))
+    assert set(found.figures) == {"density"} and not found.animations
+    assert found.arrays["samples"].shape == (50, 2)
+
+
+class Points(Toy):
+    """Three-dimensional points, of which there is no picture."""
+
+    def __init__(self):
+        super().__init__(0, CPU, test_size=200)
+        self.shape = (3,)
+
+    def batches(self, split):
+        yield torch.randn(200, 3, generator=torch.Generator().manual_seed(1))
+
+
+def bent(eval_divergence):
+    torch.manual_seed(0)
+    flow = CNF(MLP(3, (16,)), Solver(), Exact())
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.mul_(2)
+    return Density(flow, Solver("dopri5", 1e-4, 1e-4), eval_divergence)
+
+
+@torch.no_grad()
+def test_the_spread_of_a_likelihood_is_that_over_many_probes():
+    """From two draws for each of 100 samples: an error of 7 % and of what heavy tails add."""
+    task = bent(Rademacher())
+    (scalars, batch) = task.show(Points()).scalars, next(Points().batches("test"))[:100]
+    draws = torch.stack([task.likelihood(batch) for _ in range(50)])
+    true = draws.var(0).mean().sqrt().item()
+    assert true > 0.01
+    assert scalars["likelihood/probe_sd"] == pytest.approx(true, rel=0.3)
+
+
+@torch.no_grad()
+def test_an_exact_likelihood_has_no_spread():
+    assert bent(Exact()).show(Points()).scalars == {}
+    assert set(bent(Exact()).sample(Points()).arrays) == {"samples"}
