@@ -126,8 +126,7 @@ class Trainer:
             OSError: if a checkpoint cannot be written.
         """
         total, done = self.steps(data), state.progress
-        scheduler = self.scheduler(state, data)
-        clock = Clock(done.seconds, done.step)
+        scheduler, clock = self.scheduler(state, data), Clock(done.seconds, done.step)
         if ending := self.out_of_patience(state):  # a run that ended so does not go on
             return ending
         with profiler or nullcontext() as profile:
