@@ -87,15 +87,16 @@ class Density(nn.Module):
         return Evaluation({self.headline.metric: values}, {"nfe": transport.stats.forward.nfe})
 
     def show(self, data: Data) -> Exhibit:
-        """Samples, density and flow of a two-dimensional density, and the density's sum; of others
-        how far a likelihood depends on the probes drawn.
+        """How far a likelihood depends on the probes drawn; samples, density and flow of a
+        two-dimensional density, and the density's sum.
         """
+        scalars = self.probe_spread(data)
         if data.shape != (2,):
-            return Exhibit(scalars=self.probe_spread(data))
+            return Exhibit(scalars=scalars)
         samples, flow = torch.cat(list(data.batches("test"))), self.evaluated_flow()
         density, total = integrate_density(flow, self.extent, self.grid, samples.device)
         figure = draw_flow(flow, samples, density, self.extent)
-        scalars = {"density/integral": total}
+        scalars["density/integral"] = total
         if isinstance(flow, CNF):
             scalars["flow/straightness"] = straightness(flow, samples)
         return Exhibit({"density": figure}, scalars)

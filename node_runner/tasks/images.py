@@ -7,11 +7,13 @@ from math import log, pi
 import torch
 from torch import Tensor
 
-from ..flow import Divergence, Flow, Rademacher
+from ..flow import Divergence, Flow, Rademacher, Transport
 from ..flow.grid import draw_grid
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline
 from .density import Density
+
+STOPS = 9  # images of an interpolation, its ends included
 
 
 class ImageDensity(Density):
@@ -62,8 +64,10 @@ class ImageDensity(Density):
                 "npy_pixels"
             )
 
-    def score(self, flow: Flow, batch: Tensor, noise: float | None = None) -> tuple:
-        """Bits per dimension of each image, (B,).
+    def score(
+        self, flow: Flow, batch: Tensor, noise: float | None = None
+    ) -> tuple[Tensor, Transport]:
+        """Bits per dimension of each image, (B,), and the transport behind them.
 
         Args:
             batch: integers in [0, 2^n), (B, C, H, W).
@@ -120,16 +124,13 @@ class ImageDensity(Density):
         return torch.cat(parts).view(-1, *shape).clamp(0, 1)
 
     def between(self, flow: Flow, ends: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Rows of images: their noises go from one end to the other at even angles, which keeps
-        their length (Grathwohl et al. 2018 interpolate so, after Kingma and Dhariwal 2018).
+        """Rows of images: their noises go from one end to the other on an arc, at even angles,
+        which keeps their length near that of typical noise.
         """
-        one, two = flow.transport(ends).z.flatten(1).unflatten(0, (-1, 2)).unbind(1)
+        one, two = flow.transport(ends).z.unflatten(0, (-1, 2)).unbind(1)
         angles = torch.linspace(0, pi / 2, STOPS, device=ends.device)
         rows = one[:, None] * angles.cos()[:, None] + two[:, None] * angles.sin()[:, None]
         return self.decode(flow, rows.flatten(0, 1), shape)
-
-
-STOPS = 9  # images of an interpolation, its ends included
 
 
 def bits_per_dim(log_prob: Tensor, dim: int, bits: int) -> Tensor:
