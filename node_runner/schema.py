@@ -196,6 +196,8 @@ def hints_of(constructor: Any) -> dict[str, Any]:
 
 
 def check_value(path: str, value: object, hint: Any) -> None:
+    if value == "???":  # in conf/, of what only the user or a task knows
+        raise UserError(f"{path} is missing; give it, {describe(hint)}: {path}=...")
     if not conforms(value, hint):
         made = made_by(value)
         shown = repr(value) if made is None else f"a {made.__name__}"

@@ -122,6 +122,7 @@ BAD = [
     ("tol=1e-3,1e-5", "tol=1e-3,1e-5 is a sweep: node-run -m"),
     ("solver.rtol=[1e-3", "cannot read the overrides"),
     ("model._target_=node_runner.flow.CNFF", "model._target_"),
+    ("model=stack", "model.dim is missing; give it, an integer: model.dim=..."),
     ("regularizer=rnod", "did you mean rnode?"),
     ("eval_divergence=exat", "did you mean exact?"),
 ]
