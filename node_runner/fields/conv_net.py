@@ -33,14 +33,19 @@ class ConvNet(nn.Module):
         zero_last: bool = False,
     ) -> None:
         super().__init__()
-        check_hidden(hidden)
-        widths = [channels, *hidden, channels]
-        self.layers = nn.ModuleList(
-            ConcatConv(a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        if not hidden or min(hidden) < 1:
+            raise ValueError(f"model.field.hidden is {list(hidden)}, must be one or more positive")
+        self.layers = nn.ModuleList(self.convolutions(channels, hidden))
         self.activation = ACTIVATIONS[activation]
         if zero_last:
-            rest(self.layers[-1])
+            last = self.layers[-1].conv
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def convolutions(self, channels: int, hidden: Sequence[int]) -> list[ConcatConv]:
+        """From x to f."""
+        widths = [channels, *hidden, channels]
+        return [ConcatConv(a, b) for a, b in zip(widths, widths[1:], strict=False)]
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """t: () or (B,); x: (B, C, H, W). Returns dx/dt, (B, C, H, W)."""
@@ -65,27 +70,13 @@ class EncoderDecoder(ConvNet):
         activation: Literal["softplus", "tanh", "elu", "swish"] = "softplus",
         zero_last: bool = False,
     ) -> None:
-        nn.Module.__init__(self)
-        check_hidden(hidden)
-        widths = [channels, *hidden]
-        down, up = [], []
+        super().__init__(channels, hidden, activation, zero_last)
+        self.multiple = 2 ** (len(hidden) // 2)
+
+    def convolutions(self, channels: int, hidden: Sequence[int]) -> list[ConcatConv]:
+        widths, down, up = [channels, *hidden], [], []
         for i, (a, b) in enumerate(zip(widths, hidden, strict=False)):
             halves = i % 2 == 1
             down.append(ConcatConv(a, b, "half" if halves else "same"))
             up.insert(0, ConcatConv(b, a, "double" if halves else "same"))
-        self.layers = nn.ModuleList([*down, *up])
-        self.multiple = 2 ** (len(hidden) // 2)
-        self.activation = ACTIVATIONS[activation]
-        if zero_last:
-            rest(self.layers[-1])
-
-
-def check_hidden(hidden: Sequence[int]) -> None:
-    if not hidden or min(hidden) < 1:
-        raise ValueError(f"model.field.hidden is {list(hidden)}, must be one or more positive")
-
-
-def rest(layer: ConcatConv) -> None:
-    """Weights that give zero, whatever goes in."""
-    nn.init.zeros_(layer.conv.weight)
-    nn.init.zeros_(layer.conv.bias)
+        return [*down, *up]
