@@ -46,6 +46,7 @@ class FlowCase:
     atol: float
     end: float
     regularizers: Mapping[str, Regularizer] = dataclasses.field(default_factory=dict)
+    finest: float = 1e-11  # the tolerance of the float64 reference
 
     @property
     def params(self) -> tuple[nn.Parameter, ...]:
@@ -83,4 +84,4 @@ class FlowCase:
             start=self.start.double(),
             signs=self.signs.double(),
         )
-        return double.ours(Solver("dopri8", 1e-11, 1e-11)).gradients
+        return double.ours(Solver("dopri8", self.finest, self.finest)).gradients
