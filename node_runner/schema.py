@@ -7,7 +7,7 @@ key, the value seen, what is possible, and the nearest name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict, get_type_hints
 
@@ -45,6 +45,26 @@ class Paths(TypedDict):
     out: str
 
 
+class Series(TypedDict):
+    """What models of irregular series are built from, where a task has such."""
+
+    dim: int
+    noise: float
+    latent: int
+    state: int
+    rnn: Literal["gru", "tanh"]
+    field: Sequence[int]
+    cell: Sequence[int]
+    activation: Literal["tanh", "softplus", "elu", "relu", "swish"]
+    decoder: Sequence[int]
+    step: float
+    samples: int
+
+
+# Groups of plain values, and their keys.
+PLAIN = {"paths": Paths, "series": Series}
+
+
 class Root(TypedDict):
     """The keys of the configuration outside its groups, and their types."""
 
@@ -56,7 +76,6 @@ class Root(TypedDict):
     atol_ratio: float
     eval_tol: float | None
     cell: str | None
-    paths: Paths
 
 
 # The groups that become objects. A node that others refer to stands before them, so that a
@@ -116,8 +135,8 @@ def check(config: DictConfig) -> None:
     """
     hints = get_type_hints(Root)
     for key in config:
-        if key not in hints and key not in NODES:
-            known = [*hints, *NODES, *dict(dotted(OmegaConf.to_container(config)))]
+        if key not in hints and key not in NODES and key not in PLAIN:
+            known = [*hints, *NODES, *PLAIN, *dict(dotted(OmegaConf.to_container(config)))]
             raise UserError(unknown(key, key, [name for name in known if name != key]))
     try:
         plain = OmegaConf.to_container(config, resolve=True)
@@ -130,13 +149,9 @@ def check(config: DictConfig) -> None:
     for key in ("tol", "atol_ratio", "eval_tol"):
         if plain[key] is not None and not plain[key] > 0:
             raise UserError(f"{key} is {plain[key]!r}, must be positive")
-    paths = {f"paths.{key}": value for key, value in plain["paths"].items()}
-    known = {f"paths.{key}": hint for key, hint in get_type_hints(Paths).items()}
-    for key, hint in known.items():
-        check_value(key, paths.get(key), hint)
-    for key in paths:
-        if key not in known:
-            raise UserError(unknown(key, key, known))
+    for group, keys in PLAIN.items():
+        if group in plain:
+            check_plain(group, plain[group], get_type_hints(keys))
     if not 0 <= plain["seed"] < 2**63:
         raise UserError(f"seed is {plain['seed']}, must be from 0 to 2^63 - 1")
     for key in REQUIRED:
@@ -148,6 +163,17 @@ def check(config: DictConfig) -> None:
             raise UserError(unknown(key, key, [k for k in known if k != key]))
     for key in NODES:
         check_node(key, plain.get(key))
+
+
+def check_plain(group: str, values: Mapping[str, object], hints: Mapping[str, Any]) -> None:
+    """A group of plain values has all of its keys, no others, and their types."""
+    known = {f"{group}.{key}": hint for key, hint in hints.items()}
+    typed = {f"{group}.{key}": value for key, value in values.items()}
+    for key, hint in known.items():
+        check_value(key, typed.get(key), hint)
+    for key in typed:
+        if key not in known:
+            raise UserError(unknown(key, key, known))
 
 
 def check_node(path: str, node: object) -> None:

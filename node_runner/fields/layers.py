@@ -1,4 +1,4 @@
-"""Linear layers that know the time, and the activations between them."""
+"""Linear layers that know the time or do not, and the activations between them."""
 
 from __future__ import annotations
 
@@ -54,4 +54,15 @@ class ConcatSquashLinear(nn.Module):
         return self.linear(x) * gate + shift
 
 
-LAYERS = {"concat": ConcatLinear, "concat_squash": ConcatSquashLinear}
+class Autonomous(nn.Module):
+    """W x + b, whatever the time."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out)
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+LAYERS = {"concat": ConcatLinear, "concat_squash": ConcatSquashLinear, "none": Autonomous}

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron whose every layer knows the time."""
+"""A multi-layer perceptron whose every layer may know the time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .layers import ACTIVATIONS, LAYERS
 
 
 class MLP(nn.Module):
-    """f(t, x) on vectors: time-dependent linear layers, an activation between them, none after the
+    """f(t, x) on vectors: linear layers that may depend on the time, an activation between them, none after the
     last.
 
     Args:
         dim: D, of x and of f.
         hidden: widths of the hidden layers.
         activation: between layers; smooth ones keep the solver's steps large.
-        layer: how a layer sees the time.
+        layer: how a layer sees the time; with "none" f is autonomous.
 
     FFJORD's toy density has dim 2, hidden (64, 64, 64), tanh, concat_squash: 9,224 parameters.
     """
@@ -28,7 +28,7 @@ class MLP(nn.Module):
         dim: int,
         hidden: Sequence[int] = (64, 64, 64),
         activation: Literal["tanh", "softplus", "elu", "relu", "swish"] = "tanh",
-        layer: Literal["concat_squash", "concat"] = "concat_squash",
+        layer: Literal["concat_squash", "concat", "none"] = "concat_squash",
     ) -> None:
         super().__init__()
         self.shape = (dim,)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from ..ode import Counts, Solver, Stats
+from ..ode import Solver, Stats, total
 from .divergence import Divergence
 from .regularizers import Regularizer
 
@@ -32,22 +32,11 @@ class Transport:
     @property
     def stats(self) -> Stats:
         """The sum over all solves, as of now: a backward pass adds to it."""
-        return Stats(
-            forward=total([solve.forward for solve in self.solves]),
-            backward=total([solve.backward for solve in self.solves]),
-        )
+        return total(self.solves)
 
     def nfe(self) -> dict[str, int]:
         """Evaluations by the tags of a training log, summed over all solves when called."""
         return self.stats.nfe()
-
-
-def total(counts: Sequence[Counts]) -> Counts:
-    return Counts(
-        nfe=sum(each.nfe for each in counts),
-        accepted=sum(each.accepted for each in counts),
-        rejected=sum(each.rejected for each in counts),
-    )
 
 
 def joined(z: Tensor, parts: Sequence[Transport]) -> Transport:

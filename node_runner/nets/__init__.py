@@ -1,7 +1,16 @@
 """Plain networks: no ODE in them."""
 
+from .feedforward import Feedforward
 from .mnist import ConvStem, PooledHead, ResStem
 from .perceptron import Perceptron
 from .residual import ResidualBlock, ResNet
 
-__all__ = ["ConvStem", "Perceptron", "PooledHead", "ResNet", "ResStem", "ResidualBlock"]
+__all__ = [
+    "ConvStem",
+    "Feedforward",
+    "Perceptron",
+    "PooledHead",
+    "ResNet",
+    "ResStem",
+    "ResidualBlock",
+]

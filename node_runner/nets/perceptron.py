@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import nn
+
+from .feedforward import Feedforward
 
 
 class Perceptron(nn.Sequential):
@@ -18,18 +19,12 @@ class Perceptron(nn.Sequential):
         inputs: pixels of an image.
         hidden: widths of the hidden layers.
         classes: how many.
+
+    Raises:
+        ValueError: for a width below 1.
     """
 
     def __init__(
         self, inputs: int = 784, hidden: Sequence[int] = (300,), classes: int = 10
     ) -> None:
-        widths = (inputs, *hidden)
-        if min(*widths, classes) < 1:
-            raise ValueError(
-                f"model has widths {', '.join(map(str, (*widths, classes)))} (inputs, hidden, "
-                "classes), must be at least 1"
-            )
-        layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        super().__init__(*layers, nn.Linear(widths[-1], classes))
+        super().__init__(nn.Flatten(), *Feedforward(inputs, classes, hidden, "relu"))

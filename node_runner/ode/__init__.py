@@ -9,7 +9,7 @@ from .measure import measure
 from .solution import Solution
 from .solver import Solver
 from .state import Quadrature
-from .stats import Counts, Stats
+from .stats import Counts, Stats, total
 
 __all__ = [
     "Adjoint",
@@ -24,4 +24,5 @@ __all__ = [
     "measure",
     "odeint",
     "odeint_adjoint",
+    "total",
 ]

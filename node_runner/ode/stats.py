@@ -4,6 +4,7 @@ its forward's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -35,3 +36,19 @@ class Stats:
     def nfe(self) -> dict[str, int]:
         """Evaluations by the tags of a training log."""
         return {"nfe/forward": self.forward.nfe, "nfe/backward": self.backward.nfe}
+
+
+def total(solves: Sequence[Stats]) -> Stats:
+    """The sum of several solves, as of now."""
+    return Stats(
+        forward=summed([solve.forward for solve in solves]),
+        backward=summed([solve.backward for solve in solves]),
+    )
+
+
+def summed(counts: Sequence[Counts]) -> Counts:
+    return Counts(
+        nfe=sum(each.nfe for each in counts),
+        accepted=sum(each.accepted for each in counts),
+        rejected=sum(each.rejected for each in counts),
+    )

@@ -9,7 +9,7 @@ from .metrics import Summary, evaluate
 from .runtime import Runtime
 from .schedule import Schedule
 from .state import TrainingState
-from .task import Data, Evaluation, Exhibit, Headline, Step, Task
+from .task import Data, Evaluation, Exhibit, Headline, Pooled, Step, Task
 from .trainer import Trainer
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Interrupt",
     "Interrupted",
     "Logger",
+    "Pooled",
     "Runtime",
     "Schedule",
     "Step",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .randomness import unchanged_randomness
-from .task import Data, Evaluation, Task
+from .task import Data, Evaluation, Pooled, Task
 
 Summary = dict[str, dict[str, float]]
 
@@ -60,14 +60,19 @@ def evaluate(task: Task, data: Data, split: str) -> Summary:
 
 
 def summarise(evaluations: Iterable[Evaluation]) -> Summary:
-    """Mean, standard error of the mean and number of samples of each metric; mean of each cost."""
+    """Mean, standard error of the mean and number of samples of each metric; mean of each cost;
+    each pooled metric of all samples, under "mean" too.
+    """
     values: dict[str, list[Tensor]] = {}
     costs: dict[str, list[float]] = {}
+    pooled: dict[str, list[Pooled]] = {}
     for evaluation in evaluations:
         for name, value in evaluation.values.items():
             values.setdefault(name, []).append(value.detach().double())
         for name, cost in evaluation.costs.items():
             costs.setdefault(name, []).append(cost)
+        for name, each in evaluation.pooled.items():
+            pooled.setdefault(name, []).append(each)
     summary: Summary = {}
     for name, parts in values.items():
         all_values = torch.cat(parts)
@@ -76,4 +81,7 @@ def summarise(evaluations: Iterable[Evaluation]) -> Summary:
         summary[name] = {"mean": all_values.mean().item(), "standard_error": error, "n": n}
     for name, numbers in costs.items():
         summary[name] = {"mean": sum(numbers) / len(numbers)}
+    for name, some in pooled.items():
+        parts = [torch.cat(part) for part in zip(*(each.parts for each in some), strict=True)]
+        summary[name] = {"mean": some[0].of(*parts), "n": len(parts[0])}
     return summary

@@ -30,6 +30,18 @@ class Step:
     costs: Callable[[], dict[str, float]]
 
 
+class Pooled(NamedTuple):
+    """A metric of a whole split that is no mean over its samples, such as the area under a curve.
+
+    Attributes:
+        of: (the parts, each whole) -> the metric.
+        parts: tensors of this batch, (B,) each.
+    """
+
+    of: Callable[..., float]
+    parts: tuple[Tensor, ...]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One batch of an evaluation.
@@ -37,10 +49,12 @@ class Evaluation:
     Attributes:
         values: (B,) by metric, one number a sample, so that a standard error can be given.
         costs: numbers of the whole batch, averaged over batches, such as nfe.
+        pooled: by metric, what cannot be averaged.
     """
 
     values: dict[str, Tensor]
     costs: dict[str, float]
+    pooled: dict[str, Pooled] = field(default_factory=dict)
 
 
 class Headline(NamedTuple):

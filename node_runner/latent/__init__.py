@@ -1,0 +1,26 @@
+"""Models of irregularly observed series."""
+
+from .autoregressive import Autoregressive
+from .cells import GRUD, RNN, Decay, ODECell
+from .dynamics import ODE, RNNDynamics
+from .encoder import Encoder, Posterior
+from .inference import Inference, SeriesModel
+from .likelihood import Gaussian, squared_errors
+from .model import LatentModel
+
+__all__ = [
+    "GRUD",
+    "ODE",
+    "RNN",
+    "Autoregressive",
+    "Decay",
+    "Encoder",
+    "Gaussian",
+    "Inference",
+    "LatentModel",
+    "ODECell",
+    "Posterior",
+    "RNNDynamics",
+    "SeriesModel",
+    "squared_errors",
+]

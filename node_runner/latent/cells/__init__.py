@@ -1,0 +1,9 @@
+"""Recurrent cells: how a hidden state takes in an observation, and what becomes of it in a gap."""
+
+from .decay import Decay
+from .gru_d import GRUD
+from .ode import ODECell
+from .protocol import Cell, Reading
+from .rnn import RNN
+
+__all__ = ["GRUD", "Cell", "Decay", "ODECell", "RNN", "Reading"]

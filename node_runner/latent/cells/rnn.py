@@ -1,0 +1,43 @@
+"""A recurrent net that does not move between observations."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...data.series import Series
+from .protocol import Reading, Solves, features
+
+
+class RNN(nn.Module):
+    """h_k = GRU([x_k, m_k, t_k - t_(k-1)], h_(k-1)), m the mask. The gap is one more input (RNN with
+    Delta t in Rubanova et al. 2019), or left out.
+
+    Args:
+        dim: D.
+        size: H.
+        gaps: whether the net is told the time since the observation before.
+        kind: of net; "tanh" is the plain one of Chen et al. 2018.
+    """
+
+    def __init__(
+        self, dim: int, size: int = 20, gaps: bool = True, kind: Literal["gru", "tanh"] = "gru"
+    ) -> None:
+        super().__init__()
+        net = nn.GRU if kind == "gru" else nn.RNN
+        self.size, self.gaps = size, gaps
+        self.net = net(2 * dim + gaps, size, batch_first=True)
+
+    def read(self, series: Series) -> Reading:
+        inputs = features(series.values, series.mask, series.gaps if self.gaps else None)
+        states, _ = self.net(inputs)
+        return Reading(torch.cat((torch.zeros_like(states[:, :1]), states), dim=1))
+
+    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, Solves]:
+        return h, ()
+
+    def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:
+        inputs = features(x, torch.ones_like(x), gap if self.gaps else None)
+        return self.net(inputs[:, None], h[None])[1][0]

@@ -1,0 +1,7 @@
+"""How a latent state moves on from time 0."""
+
+from .ode import ODE
+from .protocol import Dynamics
+from .rnn import RNNDynamics
+
+__all__ = ["ODE", "Dynamics", "RNNDynamics"]
