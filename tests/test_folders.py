@@ -38,13 +38,16 @@ def data_of(config, seed=0):
 
 
 def equal(one, two):
+    if one is None or two is None:
+        return one is two
     if isinstance(one, torch.Tensor):
         return torch.equal(one, two)
     return all(equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def length(batch):
-    return len(batch if isinstance(batch, torch.Tensor) else batch[0])
+    """Samples: of a tensor, or of the first one in tuples of tensors."""
+    return len(batch) if isinstance(batch, torch.Tensor) else length(batch[0])
 
 
 @pytest.mark.parametrize("name", choices("data"))

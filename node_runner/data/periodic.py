@@ -16,15 +16,15 @@ END = 5.0
 
 
 class Periodic:
-    """y(t) = sin(2 pi w t + p) + c with w ~ U(0.4, 0.8), p ~ U(0, 2 pi), c ~ N(1, 0.1^2), one feature,
-    at 100 times in [0, 5] that all series share: 0, and 99 drawn from U(0, 5).
+    """y(t) = sin(2 pi w t + p) + c with w ~ U(0.4, 0.8), p ~ U(0, 2 pi), c ~ N(1, 0.1^2), one
+    feature, at 100 times in [0, 5] that all series share: 0, and 99 drawn from U(0, 5).
 
     To interpolate, ``observed`` of the 100 points, drawn anew in each epoch of training, are what
     the model is told, and all 100 what it is asked for. To extrapolate, they are drawn from the
     points before 2.5; it is asked for those, and for what comes after, of which it learns nothing.
 
-    The released code's noise is 0.01 U(0, 1), its mean included, and none at the first point; here it
-    is normal, as the paper says, with deviation 0.01. Tests ask for the curve without it.
+    The released code's noise is 0.01 U(0, 1), its mean included, and none at the first point; here
+    it is normal, as the paper says, with deviation 0.01. Tests ask for the curve without it.
 
     Args:
         observed: points that the model is told.

@@ -1,4 +1,4 @@
-"""Irregularly observed series: how a batch of them is laid out, and a set of them held on a device."""
+"""Irregularly observed series: how a batch of them is laid out, and how a set lies on a device."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ WINDOW = 100  # points of a curve from which the observed ones are drawn
 class Spirals:
     """Half of the spirals turn one way, r = 0.3 t around (5, 0), half the other, r = 15 / s around
     (-5, 0) with s = 6 pi + 1 - t, t in [0, 6 pi]. Each series is a window of 100 of a curve's 500
-    evenly spaced points; its times count from the window's start, so that where on the curve it lies
-    is for the model to find out. ``observed`` of the points, drawn once without replacement, carry
-    noise; test and validation ask for the curve without it, in the window and at the next 100
-    points.
+    evenly spaced points; its times count from the window's start, so that where on the curve it
+    lies is for the model to find out. ``observed`` of the points, drawn once without replacement,
+    carry noise; test and validation ask for the curve without it, in the window and at the next
+    100 points.
 
     The curves, noise and windows are those of the authors' released example; the paper states
     none of them. The example observes all 100 points (``data=spirals_released``).

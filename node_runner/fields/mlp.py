@@ -11,8 +11,8 @@ from .layers import ACTIVATIONS, LAYERS
 
 
 class MLP(nn.Module):
-    """f(t, x) on vectors: linear layers that may depend on the time, an activation between them, none after the
-    last.
+    """f(t, x) on vectors: linear layers that may depend on the time, an activation between them,
+    none after the last.
 
     Args:
         dim: D, of x and of f.

@@ -38,8 +38,9 @@ class Posterior(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """q(z(0) | x) = N(mean, sd^2), both a net of the state of a recurrent cell that has read the
-    series backward, down to time 0 (Chen et al. 2018, section 5; Rubanova et al. 2019, section 3.2).
+    """q(z(0) | x) = N(mean, sd^2), both given by a net from the state of a recurrent cell that has
+    read the series backward, down to time 0 (Chen et al. 2018, section 5; Rubanova et al. 2019,
+    section 3.2).
 
     The net is also told the time of the first observation, which a cell that does not move in gaps
     cannot know of.

@@ -42,8 +42,8 @@ class Schedule:
             raise ValueError(f"schedule.gamma is {self.gamma}, must be positive")
         if not 0 < self.decay <= 1 or not 0 <= self.floor <= 1:
             raise ValueError(
-                f"schedule.decay is {self.decay}, schedule.floor {self.floor}: must be above 0, and "
-                "from 0, to 1"
+                f"schedule.decay is {self.decay}, schedule.floor {self.floor}: must be from above "
+                "0, and from 0, to 1"
             )
 
     def factor(self, step: int, steps_per_epoch: int, drops: int = 0) -> float:

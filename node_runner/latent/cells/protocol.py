@@ -18,8 +18,8 @@ class Reading(NamedTuple):
     """A series as a cell has read it.
 
     Attributes:
-        states: before the first and after each observation, (B, T + 1, H); behind a series' end they
-            mean nothing.
+        states: before the first and after each observation, (B, T + 1, H); behind a series' end
+            they mean nothing.
         solves: the cost of each solve on the way.
     """
 

@@ -12,8 +12,8 @@ from .protocol import Reading, Solves, features
 
 
 class RNN(nn.Module):
-    """h_k = GRU([x_k, m_k, t_k - t_(k-1)], h_(k-1)), m the mask. The gap is one more input (RNN with
-    Delta t in Rubanova et al. 2019), or left out.
+    """h_k = GRU([x_k, m_k, t_k - t_(k-1)], h_(k-1)), m the mask. The gap is one more input (RNN
+    with Delta t in Rubanova et al. 2019), or left out.
 
     Args:
         dim: D.
