@@ -4,6 +4,7 @@ from .autoregressive import Autoregressive
 from .cells import GRUD, RNN, Decay, ODECell
 from .dynamics import ODE, RNNDynamics
 from .encoder import Encoder, Posterior
+from .evidence import Annealing, evidence
 from .inference import Inference, SeriesModel
 from .likelihood import Gaussian, squared_errors
 from .model import LatentModel
@@ -12,6 +13,7 @@ __all__ = [
     "GRUD",
     "ODE",
     "RNN",
+    "Annealing",
     "Autoregressive",
     "Decay",
     "Encoder",
@@ -22,5 +24,6 @@ __all__ = [
     "Posterior",
     "RNNDynamics",
     "SeriesModel",
+    "evidence",
     "squared_errors",
 ]

@@ -1,0 +1,78 @@
+"""The evidence lower bound, and how the weight of its KL grows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..data.series import Series
+from .inference import Inference
+from .likelihood import Gaussian
+
+
+class Annealing(nn.Module):
+    """The weight w of the KL: 0 for ``wait`` epochs, then 1 - rate^(epoch - wait), epochs counted
+    from 0; 1 throughout if wait and rate are 0 (Rubanova et al. 2019 wait for 10, and have 0.99).
+
+    It counts the steps of training, as a part of the state that a checkpoint holds.
+
+    Args:
+        wait, rate: as above.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    def __init__(self, wait: int = 0, rate: float = 0.0) -> None:
+        super().__init__()
+        if wait < 0 or not 0 <= rate < 1:
+            raise ValueError(
+                f"task.kl.wait is {wait}, task.kl.rate {rate}: must be at least 0, and from 0 to "
+                "below 1"
+            )
+        self.wait, self.rate, self.steps, self.steps_per_epoch = wait, rate, 0, 1
+
+    def get_extra_state(self) -> int:
+        return self.steps
+
+    def set_extra_state(self, state: int) -> None:
+        self.steps = state
+
+    def weight(self) -> float:
+        """w of the next step."""
+        epoch = self.steps // self.steps_per_epoch
+        if epoch < self.wait:
+            return 0.0
+        return 1 - self.rate ** (epoch - self.wait) if self.rate else 1.0
+
+    def step(self) -> float:
+        """w of a step, which is counted."""
+        weight = self.weight()
+        self.steps += 1
+        return weight
+
+
+def evidence(
+    likelihood: Gaussian, inference: Inference, target: Series, kl_weight: float, mean: bool
+) -> tuple[Tensor, Tensor]:
+    """log 1/S sum_s p(target | z_s) - w KL(q | N(0, I)), z_s ~ q, and the KL, (B,) each, in nats:
+    the evidence lower bound for S = 1 and w = 1, the log-likelihood of a model without latent
+    state.
+
+    Args:
+        mean: divide the log-likelihood by the number of observations and the KL by that of latent
+            dimensions, as the released code of Rubanova et al. 2019 does. It is then a bound no
+            more, and the KL weighs more than it should where there are more observations than
+            latent dimensions.
+    """
+    predictions = inference.predictions[:, : target.times.shape[1]]
+    log_prob = likelihood.log_prob(target, predictions)
+    if mean:
+        log_prob = log_prob / target.mask.sum((1, 2))[:, None]
+    bound = torch.logsumexp(log_prob, dim=1) - math.log(log_prob.shape[1])
+    if inference.kl is None:
+        return bound, torch.zeros_like(bound)
+    kl = inference.kl.mean(1) if mean else inference.kl.sum(1)
+    return bound - kl_weight * kl, kl
