@@ -49,6 +49,7 @@ class Series(TypedDict):
     """What models of irregular series are built from, where a task has such."""
 
     dim: int
+    outputs: int
     noise: float
     latent: int
     state: int

@@ -20,15 +20,16 @@ class Autoregressive(nn.Module):
     The first observation is predicted from nothing, where the released code takes it as known.
 
     Args:
+        dim: D.
         cell: that reads.
         decoder: from h (..., H) to x^ (..., D).
         likelihood: of observations about x^.
     """
 
-    def __init__(self, cell: Cell, decoder: nn.Module, likelihood: Gaussian) -> None:
+    def __init__(self, dim: int, cell: Cell, decoder: nn.Module, likelihood: Gaussian) -> None:
         super().__init__()
-        self.cell, self.decoder, self.likelihood = cell, decoder, likelihood
-        self.dim = len(likelihood.log_sd)
+        self.dim, self.cell, self.decoder, self.likelihood = dim, cell, decoder, likelihood
+        self.size = cell.size
 
     def evaluated_with(self, solver: Solver) -> Autoregressive:
         """The model itself: the solver of gaps is a part of the cell."""
@@ -52,7 +53,7 @@ class Autoregressive(nn.Module):
         if beyond is not None:
             later, spent = self.roll_out(last[:, 0], observed.times[:, -1], beyond)
             states, solves = torch.cat((states, later), dim=1), (*solves, *spent)
-        return Inference(self.decoder(states)[:, :, None], states[:, :, None], last, None, solves)
+        return Inference(self.decoder(states)[:, :, None], last, None, solves)
 
     def roll_out(self, h: Tensor, time: Tensor, times: Tensor) -> tuple[Tensor, tuple]:
         """The states just before each of ``times``, the prediction at each taken for true."""
@@ -67,7 +68,6 @@ class Autoregressive(nn.Module):
 
     def follow(self, observed: Series) -> Inference:
         reading = self.cell.read(observed)
-        states, last = reading.states[:, 1:], reading.at(observed.lengths[:, None])
-        return Inference(
-            self.decoder(states)[:, :, None], states[:, :, None], last, None, reading.solves
-        )
+        predictions = self.decoder(reading.states[:, 1:])[:, :, None]
+        last = reading.at(observed.lengths[:, None])
+        return Inference(predictions, last, None, reading.solves)

@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
     def __init__(self, cell: Cell, latent: int, hidden: Sequence[int] = ()) -> None:
         super().__init__()
-        self.cell = cell
+        self.cell, self.latent = cell, latent
         self.head = Feedforward(cell.size + 1, 2 * latent, hidden)
 
     def forward(self, series: Series) -> Posterior:

@@ -18,14 +18,12 @@ class Inference:
 
     Attributes:
         predictions: at the times asked for, (B, T, S, D).
-        states: at those times, (B, T, S, H).
         summary: of all that was observed, (B, S, H).
         kl: of the posterior from the prior, by latent dimension, (B, L); None without a posterior.
         solves: the cost of each solve.
     """
 
     predictions: Tensor
-    states: Tensor
     summary: Tensor
     kl: Tensor | None
     solves: tuple[Stats, ...]
@@ -45,10 +43,12 @@ class SeriesModel(Protocol):
 
     Attributes:
         dim: D.
+        size: H, of the summary of a series.
         likelihood: of observations about predictions.
     """
 
     dim: int
+    size: int
     likelihood: Gaussian
 
     def infer(
@@ -66,7 +66,9 @@ class SeriesModel(Protocol):
         """
 
     def follow(self, observed: Series) -> Inference:
-        """The states at the times observed, each told all that the model may know there."""
+        """Predict at the times observed, told all that the model may know there: an autoregressive
+        model has then seen what it is asked for, which suits labels of times.
+        """
 
     def evaluated_with(self, solver: Solver) -> SeriesModel:
         """The same model (its parameters are shared) under another solver."""

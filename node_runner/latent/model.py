@@ -20,6 +20,7 @@ class LatentModel(nn.Module):
     an RNN-VAE where they are a recurrent net.
 
     Args:
+        dim: D.
         encoder: q.
         dynamics: of z.
         decoder: from z (..., L) to x^ (..., D).
@@ -32,6 +33,7 @@ class LatentModel(nn.Module):
 
     def __init__(
         self,
+        dim: int,
         encoder: Encoder,
         dynamics: Dynamics,
         decoder: nn.Module,
@@ -41,16 +43,16 @@ class LatentModel(nn.Module):
         super().__init__()
         if samples < 1:
             raise ValueError(f"model.samples is {samples}, must be at least 1")
-        self.encoder, self.dynamics, self.decoder = encoder, dynamics, decoder
-        self.likelihood, self.samples = likelihood, samples
-        self.dim = len(likelihood.log_sd)
+        self.dim, self.encoder, self.dynamics, self.decoder = dim, encoder, dynamics, decoder
+        self.likelihood, self.samples, self.size = likelihood, samples, encoder.latent
 
     def evaluated_with(self, solver: Solver) -> LatentModel:
         """Under another solver of the dynamics; that of the encoder's gaps, if any, is a part of
         the encoder and stays.
         """
         dynamics = self.dynamics.evaluated_with(solver)
-        return LatentModel(self.encoder, dynamics, self.decoder, self.likelihood, self.samples)
+        parts = (self.encoder, dynamics, self.decoder, self.likelihood)
+        return LatentModel(self.dim, *parts, self.samples)
 
     def infer(
         self,
@@ -65,7 +67,7 @@ class LatentModel(nn.Module):
         z0 = posterior.sample(samples or self.samples)
         states, solves = self.dynamics(z0, times)
         all_solves = (*posterior.solves, *solves)
-        return Inference(self.decoder(states), states, z0, posterior.kl(), all_solves)
+        return Inference(self.decoder(states), z0, posterior.kl(), all_solves)
 
     def follow(self, observed: Series) -> Inference:
         return self.infer(observed, observed.times)

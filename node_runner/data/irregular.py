@@ -1,0 +1,90 @@
+"""From rows of measurements to series: duplicates averaged, features scaled, series packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .series import Ragged
+
+
+class Measured(NamedTuple):
+    """One series: times (n,), increasing; values (n, D), 0 where not observed; mask (n, D)."""
+
+    times: np.ndarray
+    values: np.ndarray
+    mask: np.ndarray
+
+
+def averaged(
+    times: np.ndarray, features: np.ndarray, values: np.ndarray, dim: int, step: float
+) -> Measured:
+    """A series of rows (M,): times rounded to multiples of ``step``, what one feature has more than
+    once at a time averaged.
+    """
+    ticks, index = np.unique(np.rint(times / step).astype(np.int64), return_inverse=True)
+    sums, counts = np.zeros((len(ticks), dim)), np.zeros((len(ticks), dim))
+    np.add.at(sums, (index, features), values)
+    np.add.at(counts, (index, features), 1)
+    return Measured(ticks * step, sums / np.maximum(counts, 1), counts > 0)
+
+
+def by_range(
+    series: Sequence[Measured], train: int, names: Sequence[str], source: str
+) -> list[Measured]:
+    """(x - min) / (max - min) feature by feature, both from the first ``train`` series; a feature
+    that is constant there is only moved to 0.
+
+    Raises:
+        ValueError: for a feature that is never observed in them.
+    """
+    low, high = extremes(series[:train], names, source)
+    spread = high - low
+    return scaled(series, low, np.where(spread > 0, spread, 1.0))
+
+
+def released_scaling(
+    series: Sequence[Measured], train: int, names: Sequence[str], source: str
+) -> list[Measured]:
+    """(x - min) / max, both from all series, a max of 0 taken for 1: the released code of Rubanova
+    et al. 2019. It is no scaling to [0, 1], and the test takes part in it.
+
+    Raises:
+        ValueError: as ``by_range``.
+    """
+    low, high = extremes(series, names, source)
+    return scaled(series, low, np.where(high == 0, 1.0, high))
+
+
+def extremes(
+    series: Sequence[Measured], names: Sequence[str], source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each feature, (D,)."""
+    values = np.concatenate([s.values for s in series])
+    mask = np.concatenate([s.mask for s in series])
+    never = np.flatnonzero(~mask.any(axis=0))
+    if len(never):
+        raise ValueError(
+            f"{source}: {names[never[0]]} is never observed in the {len(series)} series that it "
+            "would be scaled by"
+        )
+    low = np.where(mask, values, np.inf).min(axis=0)
+    return low, np.where(mask, values, -np.inf).max(axis=0)
+
+
+def scaled(series: Sequence[Measured], shift: np.ndarray, scale: np.ndarray) -> list[Measured]:
+    return [s._replace(values=np.where(s.mask, (s.values - shift) / scale, 0.0)) for s in series]
+
+
+def packed(series: Sequence[Measured]) -> Ragged:
+    """One after another, in float32."""
+    lengths = [len(s.times) for s in series]
+    return Ragged(
+        times=torch.from_numpy(np.concatenate([s.times for s in series])).float(),
+        values=torch.from_numpy(np.concatenate([s.values for s in series])).float(),
+        mask=torch.from_numpy(np.concatenate([s.mask for s in series])),
+        starts=torch.from_numpy(np.cumsum([0, *lengths])),
+    )

@@ -1,0 +1,196 @@
+"""Classification of irregular series, whole or at each of their times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..data.series import Batch
+from ..latent import Annealing, Inference, SeriesModel, evidence
+from ..ode import Solver
+from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from .series import check_features, forward_cost, kl_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class SeriesClassification(nn.Module):
+    """Minimise ``weight`` times the cross-entropy of labels, plus the negated evidence of the
+    series themselves where ``reconstruct`` (Rubanova et al. 2019, sections 4.3 and 4.4: on
+    PhysioNet they reconstruct, with a weight of 100; on human activity they do not).
+
+    A label of a whole series is told by the classifier from z(0), or from the last state of a model
+    without it; one of a time by the model's own predictions there, of which those of an
+    autoregressive model have seen that time.
+
+    Args:
+        model: of series.
+        eval_solver: of evaluation.
+        classifier: given H, a net from a state (..., H) to logits (..., classes); None where the
+            labels are of times, of which the model predicts logits.
+        reconstruct: whether to learn the series, too.
+        weight: of the cross-entropy.
+        kl: weight of the KL over training; 1 unless given.
+        mean: over observations and latent dimensions instead of sums, in the evidence.
+
+    Raises:
+        ValueError: for a weight that is not positive.
+    """
+
+    headline = Headline("nll", "nats")
+
+    def __init__(
+        self,
+        model: SeriesModel,
+        eval_solver: Solver,
+        classifier: Callable[[int], nn.Module] | None = None,
+        reconstruct: bool = True,
+        weight: float = 100.0,
+        kl: Annealing | None = None,
+        mean: bool = True,
+    ) -> None:
+        super().__init__()
+        if not weight > 0:
+            raise ValueError(f"task.weight is {weight}, must be positive")
+        if reconstruct and classifier is None:
+            raise ValueError(
+                "task.reconstruct is true, but without task.classifier the model predicts labels: "
+                "set task.reconstruct=false"
+            )
+        self.model, self.eval_solver = model, eval_solver
+        self.classifier = None if classifier is None else classifier(model.size)
+        self.reconstruct, self.weight, self.mean = reconstruct, weight, mean
+        self.kl = Annealing() if kl is None else kl
+
+    def check(self, data: Data) -> None:
+        """The model has as many features as the data, the classifier as many classes, and there are
+        labels.
+        """
+        check_features(self.model, data)
+        batch = data.train_batch(0)
+        if batch.labels is None:
+            raise ValueError(f"{data.name} has no labels to classify by")
+        of_times, own = batch.labels.dim() > 1, self.classifier is None
+        if of_times != own:
+            raise ValueError(
+                f"{data.name} has labels of {'times' if of_times else 'whole series'}, and "
+                f"task.classifier is {'missing' if own else 'given'}: it must be null for labels "
+                "of times, and a net for those of series"
+            )
+        with torch.no_grad():
+            answers = self.classify(self.model, batch)[0].shape[-1]
+        if answers != data.classes:
+            raise ValueError(
+                f"the classifier chooses among {answers} classes and {data.name} has "
+                f"{data.classes}: set {'series.outputs' if own else 'task.classifier.outputs'}="
+                f"{data.classes}"
+            )
+        self.kl.steps_per_epoch = data.steps_per_epoch
+
+    def classify(self, model: SeriesModel, batch: Batch) -> tuple[Tensor, Inference]:
+        """log p(class), (B, ..., S, C) as the labels are (B, ...), and the inference behind it."""
+        if self.classifier is None:
+            inference = model.follow(batch.observed)
+            return inference.predictions.log_softmax(-1), inference
+        inference = model.infer(batch.observed, batch.target.times)
+        return self.classifier(inference.summary).log_softmax(-1), inference
+
+    def step(self, batch: Batch) -> Step:
+        """A training step: the cross-entropy of each sample of the state."""
+        log_prob, inference = self.classify(self.model, batch)
+        right = picked(log_prob, batch.labels[..., None].expand(log_prob.shape[:-1]))
+        known = counted(batch)[..., None].expand_as(right)
+        loss = cross_entropy = -(right * known).sum() / known.sum()
+        metrics = {"nll": cross_entropy}
+        kl_weight = self.kl.step()
+        if self.reconstruct:
+            found = evidence(self.model.likelihood, inference, batch.target, kl_weight, self.mean)
+            loss = self.weight * cross_entropy - found[0].mean()
+            metrics |= {"evidence": found[0].mean()} | kl_metrics(inference, found[1], kl_weight)
+        return Step(loss=loss, metrics=metrics, costs=inference.nfe)
+
+    def evaluate(self, batch: Batch, split: str) -> Evaluation:
+        """Of each series: cross-entropy and error of the mean probability over samples; over times,
+        where each has a label, their mean. Of all, if there are two classes of series: the area
+        under the receiver's curve.
+        """
+        log_prob, inference = self.classify(self.model.evaluated_with(self.eval_solver), batch)
+        log_prob = log_prob.logsumexp(-2) - torch.tensor(log_prob.shape[-2]).log()
+        known = counted(batch)
+        wrong = (log_prob.argmax(-1) != batch.labels) & known
+        nll = torch.where(known, -picked(log_prob, batch.labels), 0.0)
+        times = known.flatten(1).sum(1) if known.dim() > 1 else 1
+        values = {"nll": of_series(nll) / times, "error": of_series(wrong.double()) / times}
+        values["accuracy"] = 1 - values["error"]
+        pooled = {}
+        if log_prob.shape[-1] == 2 and log_prob.dim() == 2:
+            pooled["auc"] = Pooled(area_under_curve, (log_prob[:, 1], batch.labels))
+        return Evaluation(values, forward_cost(inference), pooled)
+
+    def show(self, data: Data) -> Exhibit:
+        """How often each class is told for another, on the test set."""
+        model, pairs = self.model.evaluated_with(self.eval_solver), []
+        for batch in data.batches("test"):
+            log_prob = self.classify(model, batch)[0].logsumexp(-2)
+            known = counted(batch)
+            pairs.append(torch.stack((batch.labels[known], log_prob.argmax(-1)[known])))
+        return Exhibit({"confusion": draw_confusion(torch.cat(pairs, 1).cpu(), data.classes)})
+
+
+def picked(log_prob: Tensor, labels: Tensor) -> Tensor:
+    """log p(label), (B, ...)."""
+    return log_prob.gather(-1, labels[..., None])[..., 0]
+
+
+def counted(batch: Batch) -> Tensor:
+    """Which labels are there: all of series, those of present times; in the labels' shape."""
+    if batch.labels.dim() > 1:
+        return batch.observed.present
+    return torch.ones_like(batch.labels, dtype=torch.bool)
+
+
+def of_series(values: Tensor) -> Tensor:
+    """Sum over times, if there are any, (B,)."""
+    return values.sum(1) if values.dim() > 1 else values
+
+
+def area_under_curve(score: Tensor, label: Tensor) -> float:
+    """The chance that a positive has a higher score than a negative, ties counting half (Mann and
+    Whitney 1947); NaN where there is but one class.
+    """
+    positive, negative = score[label == 1], score[label == 0]
+    if not len(positive) or not len(negative):
+        return float("nan")
+    ordered = negative.sort().values
+    below = torch.searchsorted(ordered, positive)
+    up_to = torch.searchsorted(ordered, positive, right=True)
+    return ((below + up_to).double().mean() / (2 * len(negative))).item()
+
+
+def draw_confusion(pairs: Tensor, classes: int) -> Figure:
+    """Shares of the answers to each class; pairs (2, N) of labels and answers."""
+    from matplotlib.figure import Figure
+
+    labels, answers = pairs
+    counts = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes)
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    side = 2.5 + 0.5 * classes
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i in range(classes):
+        for j in range(classes):
+            dark = float(shares[i, j]) > 0.5
+            axis.text(
+                *(j, i, f"{shares[i, j]:.2f}\n{int(counts[i, j])}"),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+            )
+    axis.set(xlabel="answer", ylabel="class", xticks=range(classes), yticks=range(classes))
+    return figure
