@@ -157,6 +157,20 @@ def test_the_posterior_is_told_of_every_observation_and_when_they_were(name):
 
 
 @latent
+def test_the_encoder_reads_from_the_last_observation_back_to_time_0(name):
+    model, series = build(name), random_series((4, 4, 4), whole=True)
+    encoder, h, gap = model.encoder, torch.zeros(3, 5).double(), torch.zeros(3).double()
+    for k in (3, 2, 1, 0):
+        h = encoder.cell.update(encoder.cell.evolve(h, gap)[0], series.values[:, k], gap)
+        gap = series.gaps[:, k]
+    h, first = encoder.cell.evolve(h, gap)[0], series.times[:, 0]
+    mean, log_variance = encoder.head(torch.cat((h, first[:, None]), 1)).chunk(2, 1)
+    found = encoder(series)
+    assert_close(found.mean, mean)
+    assert_close(found.sd.square().log(), log_variance)
+
+
+@latent
 def test_a_sample_moves_on_by_itself(name):
     """Latent states are those of the dynamics from the sample at time 0, to be decoded."""
     model, series = build(name), random_series()
