@@ -13,6 +13,7 @@ from .randomness import stream
 from .series import Batch, Batches, Series, draw_subset, full, subset
 
 END = 5.0
+TASKS = ("interpolation", "extrapolation")
 
 
 class Periodic:
@@ -59,6 +60,8 @@ class Periodic:
                 raise ValueError(f"data.{split}_size is {size}, must be at least 1")
         if noise < 0:
             raise ValueError(f"data.noise is {noise}, must not be negative")
+        if task not in TASKS:
+            raise ValueError(f"data.task is {task!r}; choose from {', '.join(TASKS)}")
         self.deal = Batches(seed, device, sizes, batch_size, evaluation_size)
         self.sizes, self.steps_per_epoch = sizes, self.deal.order.steps_per_epoch
         self.seed, self.device, self.observed = seed, device, observed

@@ -39,8 +39,8 @@ class Series(NamedTuple):
 
     @property
     def gaps(self) -> Tensor:
-        """Time since the observation before, 0 at the first, (B, T)."""
-        return self.times.diff(dim=1, prepend=self.times[:, :1])
+        """Time since the observation before, at the first since 0, (B, T)."""
+        return self.times.diff(dim=1, prepend=torch.zeros_like(self.times[:, :1]))
 
     def backward(self) -> Series:
         """The observations in reverse; times as distances from the last one, so that they increase

@@ -29,7 +29,7 @@ class Spirals:
     Args:
         observed: points of the 100 that the model is told.
         noise: standard deviation.
-        start: first and last (exclusive) of the points at which a window may begin; from 300 on the
+        start: first and last (exclusive) of the points at which a window may begin; from 301 on the
             points beyond it are fewer than 100, the curve being at its end.
         train_size, validation_size, test_size: series.
         batch_size: of training; as large as ``train_size``, every step sees all.

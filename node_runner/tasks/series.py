@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data.series import Batch, Series
@@ -55,7 +54,7 @@ class SeriesModelling(nn.Module):
         """A training step on one batch of series."""
         inference, weight = self.model.infer(batch.observed, batch.target.times), self.kl.step()
         objective, kl = self.objective(inference, batch.target, weight)
-        errors, _ = squared_errors(batch.target, inference.predictions)
+        errors, _ = squared_errors(batch.target, inference.predictions.detach())
         metrics = {"mse_observed": errors.mean()} | kl_metrics(inference, kl, weight)
         return Step(loss=-objective.mean(), metrics=metrics, costs=inference.nfe)
 
@@ -114,7 +113,10 @@ def check_features(model: SeriesModel, data: Data) -> None:
 
 def kl_metrics(inference: Inference, kl: Tensor, weight: float) -> dict[str, Tensor]:
     """Of a training step of a latent model."""
-    return {} if inference.kl is None else {"kl": kl.mean(), "kl_weight": torch.tensor(weight)}
+    if inference.kl is None:
+        return {}
+    kl = kl.detach()
+    return {"kl": kl.mean(), "kl_weight": kl.new_tensor(weight)}
 
 
 def forward_cost(inference: Inference) -> dict[str, float]:

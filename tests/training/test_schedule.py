@@ -61,6 +61,28 @@ def test_each_drop_is_a_factor_on_top_of_warmup_and_milestones():
             assert ours.factor(step, 3, drops) == pytest.approx(plain * 0.5**drops)
 
 
+def test_the_rate_decays_at_every_step_down_to_its_floor():
+    """Those of Rubanova et al. 2019: 0.999 at each step, a tenth from step 2302 on."""
+    ours = Schedule(decay=0.999, floor=0.1)
+    for step in (0, 1, 2, 100, 2301):
+        assert ours.factor(step, 7) == pytest.approx(0.999**step)
+    assert ours.factor(2301, 7) > 0.1
+    assert [ours.factor(step, 7) for step in (2302, 10_000)] == [0.1, 0.1]
+
+
+def test_decay_is_a_factor_on_top_of_all_others_and_the_floor_is_its_own_alone():
+    plain = {"warmup_steps": 4, "milestones": [2], "gamma": 0.5, "waits": [1, 2]}
+    with_decay = Schedule(**plain, decay=0.8, floor=0.3)
+    for step in range(12):
+        for drops in range(3):
+            expected = Schedule(**plain).factor(step, 3, drops) * max(0.8**step, 0.3)
+            assert with_decay.factor(step, 3, drops) == pytest.approx(expected)
+
+
+def test_no_decay_is_no_change():
+    assert [Schedule(floor=0.5).factor(step, 3) for step in (0, 10**6)] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -68,6 +90,10 @@ def test_each_drop_is_a_factor_on_top_of_warmup_and_milestones():
         ({"milestones": [0, 3]}, r"schedule\.milestones is \[0, 3\], must be positive"),
         ({"gamma": 0}, r"schedule\.gamma is 0, must be positive"),
         ({"waits": [10, -1]}, r"schedule\.waits is \[10, -1\], must not be negative"),
+        ({"decay": 0}, r"schedule\.decay is 0, schedule\.floor 0\.0: must be from above 0"),
+        ({"decay": 1.1}, r"schedule\.decay is 1\.1"),
+        ({"floor": -0.1}, r"schedule\.floor -0\.1"),
+        ({"floor": 2}, r"schedule\.floor 2"),
     ],
 )
 def test_values_out_of_range_are_refused(options, message):

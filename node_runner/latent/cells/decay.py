@@ -34,4 +34,4 @@ class Decay(nn.Module):
         return h * self.factors(gap), ()
 
     def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:
-        return self.net(features(x, x.new_ones(x.shape)), h)
+        return self.net(features(x), h)

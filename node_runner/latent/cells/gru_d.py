@@ -36,7 +36,8 @@ class GRUD(nn.Module):
         since, last = self.last_seen(series)
         keep = (-(self.input_rate * since + self.input_bias).relu()).exp()
         faded = keep * last + (1 - keep) * self.mean
-        inputs = features(torch.where(series.mask, series.values, faded), series.mask)
+        values = torch.where(series.mask, series.values, faded)
+        inputs = torch.cat((values, series.mask.to(values.dtype)), dim=-1)
         factors = (-self.state_rate(since).relu()).exp()
         return walk(series, inputs, self.size, lambda h, k: (h * factors[:, k], ()), self.net)
 
@@ -57,4 +58,4 @@ class GRUD(nn.Module):
         return h * (-self.state_rate(since).relu()).exp(), ()
 
     def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:
-        return self.net(features(x, torch.ones_like(x)), h)
+        return self.net(features(x), h)

@@ -58,4 +58,4 @@ class ODECell(nn.Module):
         return solution.final, (solution.stats,)
 
     def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:
-        return self.net(features(x, x.new_ones(x.shape)), h)
+        return self.net(features(x), h)

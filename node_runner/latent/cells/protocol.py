@@ -49,11 +49,14 @@ class Cell(Protocol):
         """
 
 
-def features(values: Tensor, mask: Tensor, gap: Tensor | None = None) -> Tensor:
-    """What a cell is told of observations: values, which of them were observed, and the time since
-    the last ones, (..., 2 D) or (..., 2 D + 1).
+def features(values: Tensor, mask: Tensor | None = None, gap: Tensor | None = None) -> Tensor:
+    """What a cell is told of observations: values, 0 where there are none, which of them were
+    observed, all unless told, and the time since the last ones, (..., 2 D) or (..., 2 D + 1).
     """
-    parts = [values, mask.to(values.dtype)]
+    if mask is None:
+        parts = [values, torch.ones_like(values)]
+    else:
+        parts = [torch.where(mask, values, 0.0), mask.to(values.dtype)]
     return torch.cat(parts if gap is None else [*parts, gap[..., None]], dim=-1)
 
 

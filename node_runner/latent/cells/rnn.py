@@ -39,5 +39,5 @@ class RNN(nn.Module):
         return h, ()
 
     def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:
-        inputs = features(x, torch.ones_like(x), gap if self.gaps else None)
+        inputs = features(x, gap=gap if self.gaps else None)
         return self.net(inputs[:, None], h[None])[1][0]
