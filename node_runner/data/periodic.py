@@ -73,6 +73,10 @@ class Periodic:
         if not 1 <= observed <= self.known:
             raise ValueError(f"data.observed is {observed}, must be from 1 to {self.known}")
         self.splits = {split: self.draw(n, noise, split) for split, n in sizes.items()}
+        self.told = {
+            split: self.observations(self.splits[split][0], split)
+            for split in ("validation", "test")
+        }
 
     def draw(self, n: int, noise: float, split: str) -> tuple[Tensor, Tensor]:
         """Noisy values and the curve, (n, 100, 1) each."""
@@ -98,9 +102,9 @@ class Periodic:
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Some of the points, and the curve without noise."""
-        for i, chosen in enumerate(self.deal.of_split(split)):
-            noisy, curve = (part[chosen] for part in self.splits[split])
-            observed = self.observations(noisy, split, i)
+        for chosen in self.deal.of_split(split):
+            observed = Series(*(part[chosen] for part in self.told[split]))
+            curve = self.splits[split][1][chosen]
             inside = full(self.times[: self.known], curve[:, : self.known])
             later = full(self.times[self.known :], curve[:, self.known :])
             yield Batch(observed, inside, later if self.known < len(self.times) else None)

@@ -105,12 +105,14 @@ class SeriesClassification(nn.Module):
         right = picked(log_prob, batch.labels[..., None].expand(log_prob.shape[:-1]))
         known = counted(batch)[..., None].expand_as(right)
         loss = cross_entropy = -(right * known).sum() / known.sum()
-        metrics = {"nll": cross_entropy}
+        metrics = {"nll": cross_entropy.detach()}
         kl_weight = self.kl.step()
         if self.reconstruct:
             found = evidence(self.model.likelihood, inference, batch.target, kl_weight, self.mean)
             loss = self.weight * cross_entropy - found[0].mean()
-            metrics |= {"evidence": found[0].mean()} | kl_metrics(inference, found[1], kl_weight)
+            metrics |= {"evidence": found[0].mean().detach()} | kl_metrics(
+                inference, found[1], kl_weight
+            )
         return Step(loss=loss, metrics=metrics, costs=inference.nfe)
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:

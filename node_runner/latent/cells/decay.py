@@ -25,7 +25,7 @@ class Decay(nn.Module):
     def read(self, series: Series) -> Reading:
         factors = self.factors(series.gaps)
         inputs = features(series.values, series.mask)
-        return walk(series, inputs, self.size, lambda h, k: (h * factors[:, k], ()), self.net)
+        return walk(inputs, self.size, lambda h, k: (h * factors[:, k], ()), self.net)
 
     def factors(self, gap: Tensor) -> Tensor:
         return (-self.rate(gap[..., None]).relu()).exp()

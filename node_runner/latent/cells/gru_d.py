@@ -39,7 +39,7 @@ class GRUD(nn.Module):
         values = torch.where(series.mask, series.values, faded)
         inputs = torch.cat((values, series.mask.to(values.dtype)), dim=-1)
         factors = (-self.state_rate(since).relu()).exp()
-        return walk(series, inputs, self.size, lambda h, k: (h * factors[:, k], ()), self.net)
+        return walk(inputs, self.size, lambda h, k: (h * factors[:, k], ()), self.net)
 
     def last_seen(self, series: Series) -> tuple[Tensor, Tensor]:
         """Of each feature just before each time: how long ago it was seen, counted from 0 if never,

@@ -34,7 +34,6 @@ class ODECell(nn.Module):
         longest = gaps.amax(0).tolist()  # synchronises, once a reading
         inputs = features(series.values, series.mask)
         return walk(
-            series,
             inputs,
             self.size,
             lambda h, k: self.follow(h, gaps[:, k], longest[k]),

@@ -61,7 +61,6 @@ def features(values: Tensor, mask: Tensor | None = None, gap: Tensor | None = No
 
 
 def walk(
-    series: Series,
     inputs: Tensor,
     size: int,
     evolve: Callable[[Tensor, int], tuple[Tensor, Solves]],
@@ -76,12 +75,11 @@ def walk(
         evolve: (h, k) -> the state just before the k-th observations.
         take_in: (inputs of an observation, h) -> h.
     """
-    present = series.present
     h, solves = inputs.new_zeros(len(inputs), size), ()
     states = [h]
     for k in range(inputs.shape[1]):
         evolved, spent = evolve(h, k)
-        h = torch.where(present[:, k, None], take_in(inputs[:, k], evolved), h)
+        h = take_in(inputs[:, k], evolved)  # behind a series' end, too: nobody looks there
         states.append(h)
         solves += spent
     return Reading(torch.stack(states, dim=1), solves)
