@@ -142,7 +142,10 @@ def check(config: DictConfig) -> None:
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(first_line(error)) from error
+        said = first_line(error)
+        if "'series." in said and "series" not in config:
+            said = "this model is of series: choose a task of series, such as task=latent_spirals"
+        raise UserError(said) from error
     for key, hint in hints.items():
         if key not in plain:
             raise UserError(f"{key} is missing; it cannot be taken away")

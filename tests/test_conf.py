@@ -18,7 +18,10 @@ TASKS = {  # for which a choice is made, where that is not the default one
     "odenet_mnist": ("odenet", "rknet", "resnet", "mlp", "mnist", "conv", "res"),
     "ffjord_power": ("stack",),
     "ffjord_mnist": ("multiscale", "encoder_decoder"),
+    "latent_spirals": ("latent_ode", "latent_rnn", "rnn_vae", "ode_rnn")
+    + ("rnn", "rnn_gaps", "rnn_decay", "gru_d"),
 }
+MODELS = {"model/cell": "rnn", "model/encoder": "latent_ode", "model/likelihood": "rnn"}  # with it
 TASK_OF = {choice: task for task, choices in TASKS.items() for choice in choices}
 
 
@@ -34,8 +37,15 @@ def test_every_choice_composes_and_fits_its_constructors(group, choice):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     task = TASK_OF.get(choice, "ffjord_toy")
     brings_task = group in ("task", "experiment")
-    overrides = [f"{group}={choice}"] if brings_task else [f"task={task}", f"{group}={choice}"]
-    schema.check(composed(*overrides))
+    overrides = [] if brings_task else [f"task={task}"]
+    if group in MODELS:
+        overrides = ["task=latent_spirals", f"model={MODELS[group]}"]
+    schema.check(composed(*overrides, f"{group}={choice}"))
+
+
+def test_a_model_of_series_asks_for_a_task_of_series():
+    with pytest.raises(schema.UserError, match="task=latent_spirals"):
+        schema.check(composed("model=latent_ode"))
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -98,7 +108,7 @@ BAD = [
     ("+solver.rtoll=3", "unknown solver.rtoll; did you mean solver.rtol?"),
     ("++solver.rtoll=3", "unknown solver.rtoll; did you mean solver.rtol?"),
     ("rtol=1e-3", "did you mean tol?"),
-    ("+foo=1", "unknown foo; choose from"),
+    ("+qqq=1", "unknown qqq; choose from"),
     ("tol=abc", "tol is 'abc', must be a number"),
     ("tol=-1", "tol is -1, must be positive"),
     ("tol=0", "tol is 0, must be positive"),
