@@ -15,3 +15,11 @@ needs_mnist = pytest.mark.skipif(
     ),
     reason="no MNIST/raw, or not all of it, under NODE_RUNNER_DATA or ./data",
 )
+needs_physionet = pytest.mark.skipif(
+    not (ROOT / "physionet" / "PhysioNet" / "raw" / "set-a.tar.gz").exists(),
+    reason="no physionet/PhysioNet/raw under NODE_RUNNER_DATA or ./data",
+)
+needs_activity = pytest.mark.skipif(
+    not (ROOT / "PersonActivity" / "PersonActivity" / "raw" / "ConfLongDemo_JSI.txt").exists(),
+    reason="no PersonActivity/PersonActivity/raw under NODE_RUNNER_DATA or ./data",
+)

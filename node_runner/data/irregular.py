@@ -26,9 +26,9 @@ def averaged(
     once at a time averaged.
     """
     ticks, index = np.unique(np.rint(times / step).astype(np.int64), return_inverse=True)
-    sums, counts = np.zeros((len(ticks), dim)), np.zeros((len(ticks), dim))
-    np.add.at(sums, (index, features), values)
-    np.add.at(counts, (index, features), 1)
+    cells, shape = index * dim + features, (len(ticks), dim)
+    counts = np.bincount(cells, minlength=len(ticks) * dim).reshape(shape)
+    sums = np.bincount(cells, values, len(ticks) * dim).reshape(shape)
     return Measured(ticks * step, sums / np.maximum(counts, 1), counts > 0)
 
 
@@ -63,16 +63,14 @@ def extremes(
     series: Sequence[Measured], names: Sequence[str], source: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest value of each feature, (D,)."""
-    values = np.concatenate([s.values for s in series])
-    mask = np.concatenate([s.mask for s in series])
-    never = np.flatnonzero(~mask.any(axis=0))
+    never = np.flatnonzero(~np.any([s.mask.any(axis=0) for s in series], axis=0))
     if len(never):
         raise ValueError(
             f"{source}: {names[never[0]]} is never observed in the {len(series)} series that it "
             "would be scaled by"
         )
-    low = np.where(mask, values, np.inf).min(axis=0)
-    return low, np.where(mask, values, -np.inf).max(axis=0)
+    low = np.min([np.where(s.mask, s.values, np.inf).min(axis=0) for s in series], axis=0)
+    return low, np.max([np.where(s.mask, s.values, -np.inf).max(axis=0) for s in series], axis=0)
 
 
 def scaled(series: Sequence[Measured], shift: np.ndarray, scale: np.ndarray) -> list[Measured]:
@@ -83,8 +81,8 @@ def packed(series: Sequence[Measured]) -> Ragged:
     """One after another, in float32."""
     lengths = [len(s.times) for s in series]
     return Ragged(
-        times=torch.from_numpy(np.concatenate([s.times for s in series])).float(),
-        values=torch.from_numpy(np.concatenate([s.values for s in series])).float(),
+        times=torch.from_numpy(np.concatenate([s.times for s in series], dtype=np.float32)),
+        values=torch.from_numpy(np.concatenate([s.values for s in series], dtype=np.float32)),
         mask=torch.from_numpy(np.concatenate([s.mask for s in series])),
         starts=torch.from_numpy(np.cumsum([0, *lengths])),
     )

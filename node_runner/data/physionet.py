@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 
-from .files import Table, absent, damaged, find, is_number
 from .irregular import Measured, averaged, by_range, packed, released_scaling
+from .physionet_files import FEATURES, HOURS, Record, load, unknown
 from .series import Batch, Batches, window
 
-SOURCE = "https://physionet.org/content/challenge-2012"
-HOURS = 48
-FIXED = ("Age", "Gender", "Height", "ICUType", "Weight")  # where -1 means that it is not known
-MEASURED = (
-    *("Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol", "Creatinine", "DiasABP"),
-    *("FiO2", "GCS", "Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "Mg", "MAP", "MechVent", "Na"),
-    *("NIDiasABP", "NIMAP", "NISysABP", "PaCO2", "PaO2", "pH", "Platelets", "RespRate", "SaO2"),
-    *("SysABP", "Temp", "TroponinI", "TroponinT", "Urine", "WBC"),
-)
-FEATURES = {name: i for i, name in enumerate((*FIXED, *MEASURED))}
-OUTCOMES = Table(
-    ("RecordID", "SAPS-I", "SOFA", "Length_of_stay", "Survival", "In-hospital_death"), delimiter=","
-)
 SEED = 42  # of the split, the same for every seed of a run
-
-
-class Record(NamedTuple):
-    """What was measured of one patient, row by row, (M,) each: minutes, features, values."""
-
-    minutes: list[int]
-    features: list[int]
-    values: list[float]
 
 
 class PhysioNet:
@@ -87,8 +63,14 @@ class PhysioNet:
         records, deaths = load(Path(root), sets)
         series = [measured(record, quantisation, released) for record in records]
         if task == "extrapolation":
-            both = np.array([s.times[0] < 0.5 <= s.times[-1] for s in series])
+            halves = np.float32(0.5)  # as ``batch`` cuts them
+            both = np.array([s.times[0] < halves <= s.times[-1] for s in series])
             series, deaths = [series[i] for i in np.flatnonzero(both)], deaths[both]
+        if len(series) < 10:
+            raise ValueError(
+                f"{root}/physionet holds {len(series)} records for data.task={task}, must be at "
+                "least 10"
+            )
         order = np.random.RandomState(SEED).permutation(len(series))
         test, held_out = len(order) // 5, len(order) // 10
         parts = {
@@ -129,96 +111,9 @@ class PhysioNet:
             yield self.batch(split, chosen)
 
 
-@lru_cache(maxsize=1)  # ten seconds; a sweep in one process reads once
-def load(root: Path, sets: str) -> tuple[list[Record], np.ndarray]:
-    """The records in order of their numbers, and whether each died, (N,) of 0 and 1.
-
-    Raises:
-        FileNotFoundError, ValueError: as ``PhysioNet``.
-    """
-    folder, records, deaths = root / "physionet" / "PhysioNet" / "raw", [], []
-    for letter in sets:
-        name = f"set-{letter}.tar.gz"
-        archive = find([folder], (name, f"{name}?download"))
-        outcomes = find([folder], (f"Outcomes-{letter}.txt",))
-        if archive is None or outcomes is None:
-            wanted = f"{name} or Outcomes-{letter}.txt"
-            raise absent(folder, wanted, SOURCE, root)
-        found, rows = read_archive(archive), OUTCOMES.read(outcomes)
-        death = dict(zip(rows[:, 0].astype(int).tolist(), rows[:, 5], strict=True))
-        for number, record in sorted(found.items()):
-            if number not in death:
-                raise ValueError(f"{outcomes} has no row of record {number}, which {archive} has")
-            records.append(record)
-            deaths.append(death[number])
-    return records, np.array(deaths, dtype=np.int64)
-
-
-def read_archive(path: Path) -> dict[int, Record]:
-    """All records of an archive by number."""
-    found = {}
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(".txt"):
-                    text = archive.extractfile(member).read().decode("utf-8", errors="replace")
-                    record = parse(text, f"{path}: {member.name}")
-                    found[int(Path(member.name).stem)] = record
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise damaged(path, error) from error
-    if not found:
-        raise ValueError(f"{path} holds no records; they are files named <RecordID>.txt")
-    return found
-
-
-def parse(text: str, source: str) -> Record:
-    """The rows "HH:MM,feature,value" of one record.
-
-    Raises:
-        ValueError: naming the line of the first that is something else.
-    """
-    record, previous = Record([], [], []), 0
-    for number, line in enumerate(text.splitlines()[1:], 2):
-        cells = line.split(",")
-        try:
-            time, name, value = cells
-            hours, minutes = time.split(":")
-            minute, measured = 60 * int(hours) + int(minutes), float(value)
-        except ValueError:
-            raise ValueError(f"{source}, line {number}: {wrong(cells)}") from None
-        if name in FEATURES:
-            if not previous <= minute <= 60 * HOURS:
-                raise ValueError(
-                    f"{source}, line {number}, column Time: {time} is before the line above or "
-                    f"after {HOURS}:00"
-                )
-            if not np.isfinite(measured):
-                raise ValueError(f"{source}, line {number}: {wrong(cells)}")
-            previous = minute
-            record.minutes.append(minute)
-            record.features.append(FEATURES[name])
-            record.values.append(measured)
-        elif name not in ("RecordID", ""):
-            raise ValueError(f"{source}, line {number}, column Parameter: unknown {name!r}")
-    if not record.minutes:
-        raise ValueError(f"{source} holds no measurement")
-    return record
-
-
 def measured(record: Record, quantisation: float, released: bool) -> Measured:
     """The series of a record, in units of 48 hours."""
-    features, values = np.array(record.features), np.array(record.values)
-    unknown = (features < len(FIXED)) & (values == -1)
-    known = slice(None) if released else ~unknown
-    hours = np.array(record.minutes)[known] / 60
-    found = averaged(hours, features[known], values[known], len(FEATURES), quantisation)
-    return found._replace(times=found.times / HOURS)
-
-
-def wrong(cells: list[str]) -> str:
-    """What is the matter with a row."""
-    if len(cells) != 3:
-        return f"{len(cells)} cells, must be 3 (Time, Parameter, Value)"
-    if not is_number(cells[2]):
-        return f"column Value: {cells[2]!r} is no finite number"
-    return f"column Time: {cells[0]!r} is not HH:MM"
+    known = slice(None) if released else ~unknown(record)
+    minutes, features, values = (part[known] for part in record)
+    found = averaged(minutes / 60, features, values, len(FEATURES), quantisation)
+    return found._replace(times=(found.times / HOURS).astype(np.float32))
