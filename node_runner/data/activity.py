@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .files import absent, find, is_number, opened
+from .files import UNPACKING, absent, damaged, find, is_number, opened
 from .irregular import Measured, averaged, packed
 from .series import Batch, Batches
 
@@ -152,11 +152,14 @@ def load(root: Path, step: float) -> tuple[int, list[Labelled]]:
     if path is None:
         raise absent(folder, "ConfLongDemo_JSI.txt", SOURCE, root)
     rows: dict[str, list[Row]] = {}
-    with opened(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                row = parse(line.strip(), f"{path}, line {number}")
-                rows.setdefault(row.sequence, []).append(row)
+    try:
+        with opened(path) as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    row = parse(line.strip(), f"{path}, line {number}")
+                    rows.setdefault(row.sequence, []).append(row)
+    except UNPACKING as error:
+        raise damaged(path, error) from error
     if not rows:
         raise ValueError(f"{path} holds no rows")
     found = [labelled(some, step) for _, some in sorted(rows.items())]
@@ -178,8 +181,8 @@ def parse(line: str, source: str) -> Row:
     for column, cell, known in (("tag", tag, TAGS), ("activity", label, LABELS)):
         if cell not in known:
             raise ValueError(f"{source}, column {column}: {cell!r}; known are {', '.join(known)}")
-    if not ticks.isdigit():
-        raise ValueError(f"{source}, column timestamp: {ticks!r} is no integer")
+    if not (ticks.isdecimal() and len(ticks) <= 18):
+        raise ValueError(f"{source}, column timestamp: {ticks!r} is no integer below 10^18")
     for column, cell in zip("xyz", place, strict=True):
         if not is_number(cell):
             raise ValueError(f"{source}, column {column}: {cell!r} is no finite number")
@@ -226,6 +229,9 @@ def split(groups: list[list[Labelled]], source: str) -> dict[str, list[Labelled]
             "validation and test"
         )
     order = np.random.RandomState(SEED).permutation(len(groups))
-    ends = (("test", order[:test]), ("validation", order[test : test + held_out]))
-    chosen = {"train": order[test + held_out :], **dict(ends)}
+    chosen = {
+        "train": order[test + held_out :],
+        "validation": order[test : test + held_out],
+        "test": order[:test],
+    }
     return {name: [one for i in some for one in groups[i]] for name, some in chosen.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -64,9 +63,9 @@ class Hopper:
         x, path = load(Path(root))
         x = x[np.random.RandomState(SEED).permutation(len(x))]
         test, held_out = len(x) // 5, len(x) // 10
-        self.sizes = {"train": len(x) - test - held_out, "validation": held_out, "test": test}
         if held_out < 1:
             raise ValueError(f"{path} holds {len(x)} series, must be at least 10")
+        self.sizes = {"train": len(x) - test - held_out, "validation": held_out, "test": test}
         self.deal = Batches(seed, device, self.sizes, batch_size, evaluation_size)
         self.steps_per_epoch = self.deal.order.steps_per_epoch
         self.seed, self.device, self.task, self.observed = seed, device, task, observed
@@ -118,13 +117,15 @@ def load(root: Path) -> tuple[np.ndarray, Path]:
         raise absent(folder, "training.pt", SOURCE, root)
     try:
         x = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises anything, IndexError and nameless OSErrors too
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} is no file of torch tensors ({reason})") from error
-    seen = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-    if not isinstance(x, Tensor) or x.shape[1:] != SHAPE[1:]:
-        raise ValueError(f"{path} holds {seen}, must be a tensor of [N, {SHAPE[1]}, {SHAPE[2]}]")
+    if not isinstance(x, Tensor) or x.layout != torch.strided or x.is_complex():
+        seen = f"{x.layout}, {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{path} holds {seen}, must be a tensor of real numbers")
+    if x.shape[1:] != SHAPE[1:]:
+        raise ValueError(f"{path} holds {list(x.shape)}, must be [N, {SHAPE[1]}, {SHAPE[2]}]")
     if not bool(x.isfinite().all()):
         i, t, j = (~x.isfinite()).nonzero()[0].tolist()
         raise ValueError(f"{path}: series {i}, time {t}, feature {j} is no finite number")
-    return x.double().numpy(), path
+    return x.detach().double().numpy(), path
