@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -104,12 +105,13 @@ class SeriesClassification(nn.Module):
         log_prob, inference = self.classify(self.model, batch)
         right = picked(log_prob, batch.labels[..., None].expand(log_prob.shape[:-1]))
         known = counted(batch)[..., None].expand_as(right)
-        loss = cross_entropy = -(right * known).sum() / known.sum()
+        cross_entropy = -(right * known).sum() / known.sum()
+        loss = self.weight * cross_entropy
         metrics = {"nll": cross_entropy.detach()}
         kl_weight = self.kl.step()
         if self.reconstruct:
             found = evidence(self.model.likelihood, inference, batch.target, kl_weight, self.mean)
-            loss = self.weight * cross_entropy - found[0].mean()
+            loss = loss - found[0].mean()
             metrics |= {"evidence": found[0].mean().detach()} | kl_metrics(
                 inference, found[1], kl_weight
             )
@@ -121,7 +123,7 @@ class SeriesClassification(nn.Module):
         under the receiver's curve.
         """
         log_prob, inference = self.classify(self.model.evaluated_with(self.eval_solver), batch)
-        log_prob = log_prob.logsumexp(-2) - torch.tensor(log_prob.shape[-2]).log()
+        log_prob = log_prob.logsumexp(-2) - math.log(log_prob.shape[-2])
         known = counted(batch)
         wrong = (log_prob.argmax(-1) != batch.labels) & known
         nll = torch.where(known, -picked(log_prob, batch.labels), 0.0)
@@ -183,7 +185,7 @@ def draw_confusion(pairs: Tensor, classes: int) -> Figure:
     side = 2.5 + 0.5 * classes
     figure = Figure(figsize=(side, side), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for i in range(classes):
         for j in range(classes):
             dark = float(shares[i, j]) > 0.5
