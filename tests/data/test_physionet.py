@@ -191,12 +191,12 @@ def test_extrapolation_shows_the_first_24_hours_and_asks_for_the_rest(tmp_path):
 def test_extrapolation_leaves_out_records_that_lack_a_half(quantisation, ages, tmp_path):
     late, early = record(30, "24:00,Age,30", "40:00,K,3"), record(40, "00:00,Age,40", "23:00,K,3")
     edge = record(50, "00:00,Age,50", "24:00,K,3")
-    deaths = {n: n % 2 for n in range(60)}
+    deaths = {n: int(n % 2 or n == 50) for n in range(60)}
     root = placed(tmp_path, {30: late, 40: early, 50: edge} | ages(), deaths)
     options = {"quantisation": quantisation, "task": "extrapolation"}
     found = by_number(built(root, **options))
     assert sorted(found) == [*range(1, 21), 50]
-    assert all(label == n % 2 for n, (_, label) in found.items())
+    assert all(label == deaths[n] for n, (_, label) in found.items())
 
 
 def test_a_set_on_the_edge_of_too_small(ages, tmp_path):

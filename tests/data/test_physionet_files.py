@@ -46,6 +46,7 @@ ROWS = {
     "": ("1 cells, must be 3",),
     "07:30,HR\n08:00,HR,80,81": ("2 cells, must be 3",),  # as many cells as two rows have
     "07:30,HR\n80,07:31,HR,81": ("2 cells, must be 3",),  # and in the same order
+    "07:30,HR,80,x,07:31,HR,81": ("7 cells, must be 3",),  # two rows with something between
 }
 
 
