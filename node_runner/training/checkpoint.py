@@ -54,7 +54,7 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> dict[str,
         raise CheckpointError(f"{path} is absent") from None
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} is no checkpoint of node_runner") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         raise CheckpointError(f"{path} is damaged ({str(error).partition(chr(10))[0]})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of node_runner in format {FORMAT}")
