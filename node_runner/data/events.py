@@ -59,7 +59,7 @@ class EventData:
     Args:
         family: of intensities.
         end: T.
-        events: how many a series has, about; with few, some have none.
+        rate: events a unit of time, about; where there are few, some series have none.
         train_size, validation_size, test_size: series.
         batch_size: of training.
         evaluation_size: batch size of evaluation.
@@ -76,7 +76,7 @@ class EventData:
         device: torch.device,
         family: intensities.Name = "sine",
         end: float = 5.0,
-        events: float = 30.0,
+        rate: float = 12.0,
         train_size: int = 2000,
         validation_size: int = 200,
         test_size: int = 500,
@@ -84,7 +84,7 @@ class EventData:
         evaluation_size: int = 50,
     ) -> None:
         sizes = {"train": train_size, "validation": validation_size, "test": test_size}
-        for option, value in (("end", end), ("events", events)):
+        for option, value in (("end", end), ("rate", rate)):
             if not (value > 0 and isfinite(value)):
                 raise ValueError(f"data.{option} is {value}, must be positive")
         for split, size in sizes.items():
@@ -96,7 +96,7 @@ class EventData:
         self.splits = {}
         for split, size in sizes.items():
             generator = stream(device, seed, split)
-            intensity = intensities.draw(family, size, end, events, generator)
+            intensity = intensities.draw(family, size, end, rate, generator)
             self.splits[split] = (intensity, *simulate(intensity, end, generator))
 
     def train_batch(self, step: int) -> Events:

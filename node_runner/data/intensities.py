@@ -17,12 +17,11 @@ class Draw:
     Args:
         n: series.
         end: T.
-        events: how many a series has, about.
+        rate: events a unit of time, about.
     """
 
-    def __init__(self, n: int, end: float, events: float, generator: torch.Generator) -> None:
-        self.n, self.end, self.events, self.generator = n, end, events, generator
-        self.rate = events / end
+    def __init__(self, n: int, end: float, rate: float, generator: torch.Generator) -> None:
+        self.n, self.end, self.rate, self.generator = n, end, rate, generator
 
     def uniform(self, low: float, high: float, k: int = 1) -> Tensor:
         device = self.generator.device
@@ -54,7 +53,7 @@ class Sine(NamedTuple):
     @classmethod
     def draw(cls, draw: Draw) -> Sine:
         w = 2 * pi / draw.end * draw.uniform(1.0, 2.5)
-        a, b = draw.rate * draw.uniform(0.5, 1.5), draw.uniform(0.6, 0.95)
+        a, b = draw.rate * draw.uniform(0.5, 1.5), draw.uniform(0.7, 0.98)
         return cls(a, b, w, 2 * pi * draw.uniform(0.0, 1.0))
 
     def rate(self, t: Tensor) -> Tensor:
@@ -101,7 +100,7 @@ class Bursts(NamedTuple):
 
     @classmethod
     def draw(cls, draw: Draw) -> Bursts:
-        c, n = draw.rate * draw.uniform(0.1, 0.4), draw.events * draw.uniform(0.2, 0.6, 2)
+        c, n = draw.rate * draw.uniform(0.1, 0.4), draw.rate * draw.end * draw.uniform(0.2, 0.6, 2)
         return cls(
             c, n, draw.end * draw.uniform(0.0, 1.0, 2), draw.end * draw.uniform(0.05, 0.1, 2)
         )
@@ -135,7 +134,7 @@ FAMILIES: dict[str, type[Sine] | type[Decay] | type[Bursts]] = {
 }
 
 
-def draw(name: str, n: int, end: float, events: float, generator: torch.Generator) -> Intensity:
+def draw(name: str, n: int, end: float, rate: float, generator: torch.Generator) -> Intensity:
     """n random intensities of a family, on the generator's device.
 
     Raises:
@@ -143,4 +142,4 @@ def draw(name: str, n: int, end: float, events: float, generator: torch.Generato
     """
     if name not in FAMILIES:
         raise ValueError(f"data.family is {name!r}; choose from {', '.join(FAMILIES)}")
-    return FAMILIES[name].draw(Draw(n, end, events, generator))
+    return FAMILIES[name].draw(Draw(n, end, rate, generator))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -17,35 +19,43 @@ LINEAR = -20.0  # below it log softplus(a) is a to within 1e-9
 
 
 class Intensity(nn.Module):
-    """lambda(z) = softplus(net(z)), from z (..., L) to (...), in events a unit of time.
+    """lambda(z) = scale softplus(net(z)), from z (..., L) to (...), in events a unit of time.
 
     Softplus, not exp, to make it positive: the integral of lambda is part of the solve. With exp a
-    large output would be an exponentially large slope, so that one bad step of the optimizer blows
-    up the integral and the solver's error with it, and the gradient of the integral is lambda
-    itself. Softplus grows as its argument does, and its slope is at most 1.
+    large output would be an exponentially large rate with as large a slope, so that one bad step of
+    the optimizer blows up the integral, its gradient and the solver's steps. Softplus grows as its
+    argument does, and its slope is at most 1.
 
     Args:
         net: from z to one number, (..., 1).
+        scale: events a unit of time, about, so that the net's outputs are about 1: training from
+            far away first learns the level and stays there long.
+
+    Raises:
+        ValueError: for a scale that is not positive.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, scale: float = 1.0) -> None:
         super().__init__()
-        self.net = net
+        if not scale > 0:
+            raise ValueError(f"model.intensity.scale is {scale}, must be positive")
+        self.net, self.scale = net, scale
 
     def forward(self, z: Tensor) -> Tensor:
-        return softplus(self.net(z)[..., 0])
+        return self.scale * softplus(self.net(z)[..., 0])
 
     def log(self, z: Tensor) -> Tensor:
         """log lambda(z), finite and with a gradient also where lambda is below the smallest
         number.
         """
         a = self.net(z)[..., 0]
-        return softplus(a.clamp(min=LINEAR)).log() + (a.clamp(max=LINEAR) - LINEAR)
+        small = a.clamp(max=LINEAR) - LINEAR  # 0 where it is not
+        return softplus(a.clamp(min=LINEAR)).log() + small + math.log(self.scale)
 
 
 class PointProcess(nn.Module):
     """z(0) ~ q(z(0) | events), dz/dt = f(t, z), and events a Poisson process of intensity lambda(z)
-    (Chen et al. 2018, section 5.2; Rubanova et al. 2019, section 3.4):
+    (Chen et al. 2018, section 5, "Poisson process likelihoods"; Rubanova et al. 2019):
 
         log p(t_1 .. t_N | z(0)) = sum_i log lambda(z(t_i)) - int_0^T lambda(z(t)) dt
 

@@ -16,7 +16,7 @@ SHOWN = 6  # series in the picture
 
 
 class PoissonEvents(nn.Module):
-    """Maximise the evidence lower bound of events (Chen et al. 2018, section 5.2),
+    """Maximise the evidence lower bound of events (Chen et al. 2018, section 5),
 
         1/S sum_s log p(t_1 .. t_N | z_s) - w KL(q | N(0, I)), z_s ~ q(z(0) | t_1 .. t_N)
 
