@@ -81,7 +81,7 @@ class EventData:
         validation_size: int = 200,
         test_size: int = 500,
         batch_size: int = 50,
-        evaluation_size: int = 50,
+        evaluation_size: int = 25,
     ) -> None:
         sizes = {"train": train_size, "validation": validation_size, "test": test_size}
         for option, value in (("end", end), ("rate", rate)):
