@@ -18,7 +18,7 @@ GRID = 101  # times at which a batch tells the true intensity
 
 
 class Events(NamedTuple):
-    """What a model of events is trained and judged on. Nothing is told of the truth beside it.
+    """What a model of events is trained and judged on. It is told ``observed`` alone.
 
     Attributes:
         observed: arrivals, of value 1, and behind them a mark of value 0 at the window's end, one

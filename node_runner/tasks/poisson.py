@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.events import Events
-from ..latent import Annealing, PointProcess, log_likelihood
+from ..latent import Annealing, Inference, PointProcess, log_likelihood
 from ..latent.event_picture import draw_intensities
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
@@ -89,7 +89,7 @@ class PoissonEvents(nn.Module):
         pooled = {"gain": Pooled(nats_an_event, (constant - nll, count))}
         return Evaluation(values, forward_cost(inference), pooled)
 
-    def infer(self, batch: Events) -> tuple:
+    def infer(self, batch: Events) -> tuple[Tensor, Inference]:
         """log p of each sample and the inference, with intensities on the batch's grid."""
         model = self.model.evaluated_with(self.eval_solver)
         return model.infer(batch.observed, batch.grid, self.samples)
