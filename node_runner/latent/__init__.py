@@ -8,6 +8,7 @@ from .evidence import Annealing, evidence
 from .inference import Inference, SeriesModel
 from .likelihood import Gaussian, squared_errors
 from .model import LatentModel
+from .point_process import Intensity, PointProcess, log_likelihood
 
 __all__ = [
     "GRUD",
@@ -19,11 +20,14 @@ __all__ = [
     "Encoder",
     "Gaussian",
     "Inference",
+    "Intensity",
     "LatentModel",
     "ODECell",
+    "PointProcess",
     "Posterior",
     "RNNDynamics",
     "SeriesModel",
     "evidence",
+    "log_likelihood",
     "squared_errors",
 ]
