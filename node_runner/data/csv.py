@@ -74,13 +74,13 @@ class Csv(Trajectories):
         inside = index < count - round(held_out * count)
         every = inside & (index % validate_every == validate_every - 1)
         trained = inside & ~every
+        check_columns(file, found, trained)
         if trained.sum() < 2 or not bool(every.any()):
             raise ValueError(
                 f"{file} has {count} rows with a value: with data.held_out={held_out:g} and "
                 f"data.validate_every={validate_every}, {int(trained.sum())} are left to learn "
                 f"from (must be at least 2) and {int(every.sum())} for validation (at least 1)"
             )
-        check_columns(file, found, trained)
         observed, others = (part(found, chosen, device) for chosen in (trained, every))
         beyond = None if bool(inside.all()) else part(found, ~inside, device)
         splits = {
@@ -134,7 +134,8 @@ def read(path: Path) -> Observations:
         )
     try:
         with opened(path) as file:
-            lines = rows_of(path, csv.reader(file))
+            text = (line.removeprefix("\ufeff") for line in file)  # with which some programs begin
+            lines = rows_of(path, csv.reader(text, skipinitialspace=True))
             names = header(path, next(lines, (1, []))[1])
             times, values = [], []
             for number, cells in lines:
@@ -161,7 +162,7 @@ def rows_of(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list
     """Line numbers and cells of the lines that are not blank."""
     try:
         for cells in reader:
-            cells = [cell.strip().removeprefix("\ufeff") for cell in cells]
+            cells = [cell.strip() for cell in cells]
             if len(cells) > 1 or any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:

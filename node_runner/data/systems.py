@@ -97,7 +97,7 @@ def newton_cooling(temperature: Any) -> tuple[Any]:
 
 
 SYSTEMS: dict[Name, System] = {
-    "spiral": System(("x", "y"), spiral, (2.0, 0.0), ((1.0, 0.0), (2.0, 0.0)), 10.0, 1e-3),
+    "spiral": System(("x", "y"), spiral, (2.0, 0.0), ((1.0, 0.0), (2.0, 0.0)), 5.0, 1e-3),
     "lotka_volterra": System(
         ("prey", "predators"), lotka_volterra, (1.0, 1.0), ((1.0, 1.0), (2.5, 1.5)), 7.0, 2e-3
     ),

@@ -27,10 +27,6 @@ class Trajectory(nn.Module):
         solver: of training.
         eval_solver: of evaluation and pictures.
         horizon: over training.
-        span: length of the observed time for the network (``trajectory.Units``).
-
-    Raises:
-        ValueError: for a span that is not positive.
     """
 
     headline = Headline("mse", "")
@@ -41,12 +37,9 @@ class Trajectory(nn.Module):
         solver: Solver,
         eval_solver: Solver,
         horizon: Horizon | None = None,
-        span: float = 10.0,
     ) -> None:
         super().__init__()
-        if not span > 0:
-            raise ValueError(f"task.span is {span}, must be positive")
-        self.make, self.solver, self.eval_solver, self.span = field, solver, eval_solver, span
+        self.make, self.solver, self.eval_solver = field, solver, eval_solver
         self.horizon = Horizon() if horizon is None else horizon
         self.register_module("dynamics", None)
 
@@ -62,18 +55,19 @@ class Trajectory(nn.Module):
         """The model, made for these trajectories at its first use."""
         if self.dynamics is None:
             field = self.make(observed.values.shape[2]).to(observed.values.device)
-            self.dynamics = Dynamics(field, observed, self.span)
+            self.dynamics = Dynamics(field, observed)
         return self.dynamics
 
     def step(self, batch: Batch) -> Step:
         """A training step on all trajectories up to the horizon; the loss is in units of each
         state's variance.
         """
-        dynamics, share = self.begin(batch.observed), self.horizon.step()
-        target = until(dynamics.units.inner(batch.target), share * self.span)
-        u, stats = dynamics.solve(self.solver, target.times)
+        dynamics = self.begin(batch.observed)
+        series = dynamics.units.inner(batch.target)
+        length, end = self.horizon.step(series), series.times.max().item()
+        u, target, stats = dynamics.stretched(self.solver, series, length, end)
         loss = ((u - target.values).square() * target.mask).sum() / target.mask.sum()
-        return Step(loss, {"mse": loss, "horizon": torch.tensor(share)}, stats.nfe)
+        return Step(loss, {"mse": loss, "horizon": torch.tensor(length / end)}, stats.nfe)
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:
         """Of each trajectory: mse, the mean squared error inside the observed time in units of each
@@ -126,15 +120,6 @@ class Trajectory(nn.Module):
                 each = (errors.sum((0, 1)) / part.mask.sum((0, 1))).sqrt().tolist()
                 found |= {f"{name}/{state}": e for state, e in zip(states, each, strict=True)}
         return found
-
-
-def until(series: Series, end: float) -> Series:
-    """What is observed up to ``end``, and the second time at least: one is no trajectory."""
-    end = max(end, series.times[:, 1].min().item())
-    there = series.times <= end
-    count = int(there.sum(1).max())
-    mask = series.mask[:, :count] & there[:, :count, None]
-    return Series(series.times[:, :count].clamp(max=end), series.values[:, :count], mask)
 
 
 def squares(series: Series, x: Tensor) -> Tensor:
