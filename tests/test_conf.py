@@ -18,6 +18,7 @@ TASKS = {  # for which a choice is made, where that is not the default one
     "odenet_mnist": ("odenet", "rknet", "resnet", "mlp", "mnist", "conv", "res"),
     "ffjord_power": ("stack",),
     "ffjord_mnist": ("multiscale", "encoder_decoder"),
+    "trajectory": ("trajectory", "csv"),
 }
 TASK_OF = {choice: task for task, choices in TASKS.items() for choice in choices}
 

@@ -67,7 +67,7 @@ class System:
 def spiral(x: Any, y: Any) -> tuple[Any, Any]:
     """dx/dt = -0.1 x^3 - 2 y^3, dy/dt = 2 x^3 - 0.1 y^3: the example that comes with torchdiffeq
     (examples/ode_demo.py, where x^3 is a row and stands before the matrix). Inwards it slows down:
-    the first three turns take 10 of the example's 25 time units, and lead from 2 to 0.8.
+    the first two and a half turns take 5 of the example's 25 time units, and lead from 2 to 1.
     """
     return -0.1 * x**3 - 2 * y**3, 2 * x**3 - 0.1 * y**3
 
