@@ -43,8 +43,8 @@ def interpolate(series: Series, at: Tensor) -> Tensor:
     low = torch.where(first, after, before).clamp(0, times.shape[2] - 1)
     high = torch.where(last, before, after).clamp(0, times.shape[2] - 1)
     values = series.values[:, None].expand_as(times)
-    (t0, t1), (x0, x1) = (
-        (part.gather(2, i[:, :, None])[:, :, 0] for i in (low, high)) for part in (times, values)
+    t0, t1, x0, x1 = (
+        part.gather(2, i[:, :, None])[:, :, 0] for part in (times, values) for i in (low, high)
     )
     share = torch.where(t1 > t0, (at[:, :, 0] - t0) / (t1 - t0), 0.0)
     return torch.where(first & last, 0.0, torch.lerp(x0, x1, share.clamp(0, 1)))
