@@ -21,6 +21,7 @@ TASKS = {  # for which a choice is made, where that is not the default one
     "latent_spirals": ("latent_ode", "latent_rnn", "rnn_vae", "ode_rnn")
     + ("rnn", "rnn_gaps", "rnn_decay", "gru_d"),
     "poisson_events": ("point_process",),
+    "trajectory": ("trajectory", "csv"),
 }
 MODELS = {"model/cell": "rnn", "model/encoder": "latent_ode", "model/likelihood": "rnn"}  # with it
 TASK_OF = {choice: task for task, choices in TASKS.items() for choice in choices}

@@ -10,7 +10,7 @@ import node_runner
 ROOT = Path(node_runner.__file__).parent
 FLOORS = {
     "ground": {"ode", "fields", "nets", "data", "training"},
-    "first": {"flow", "latent", "odenet"},
+    "first": {"flow", "latent", "odenet", "trajectory"},
     "second": {"tasks"},
     "top": {"annotation", "schema", "config", "stored", "sweep", "command_line", "result", "run"}
     | {"build", "cli", "launcher", "report", "__main__", "__init__"},

@@ -1,0 +1,142 @@
+"""An unknown f of dx/dt = f(x), learned from observed points of trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..data.series import Batch, Series
+from ..data.trajectory import Trajectories
+from ..ode import Solver
+from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from ..trajectory import Dynamics, Horizon
+from ..trajectory.picture import curve_times, draw_field, draw_states
+
+
+class Trajectory(nn.Module):
+    """Minimise the mean squared distance of the solutions of dx/dt = f(x), x(0) = x0, from all that
+    is observed, over f and each trajectory's x0, up to a horizon that grows.
+
+    The network has as many states, and there are as many x0, as the first batch shows: what the
+    data are is known only when their file has been read.
+
+    Args:
+        field: D -> f(t, x), a module.
+        solver: of training.
+        eval_solver: of evaluation and pictures.
+        horizon: over training.
+    """
+
+    headline = Headline("mse", "")
+
+    def __init__(
+        self,
+        field: Callable[[int], nn.Module],
+        solver: Solver,
+        eval_solver: Solver,
+        horizon: Horizon | None = None,
+    ) -> None:
+        super().__init__()
+        self.make, self.solver, self.eval_solver = field, solver, eval_solver
+        self.horizon = Horizon() if horizon is None else horizon
+        self.register_module("dynamics", None)
+
+    def check(self, data: Data) -> None:
+        """The data are trajectories, the same in training and test."""
+        if not isinstance(data, Trajectories):
+            raise ValueError(
+                f"task=trajectory learns from data=trajectory or data=csv, not from {data.name}"
+            )
+        self.begin(data.train_batch(0).observed)
+
+    def begin(self, observed: Series) -> Dynamics:
+        """The model, made for these trajectories at its first use."""
+        if self.dynamics is None:
+            field = self.make(observed.values.shape[2]).to(observed.values.device)
+            self.dynamics = Dynamics(field, observed)
+        return self.dynamics
+
+    def step(self, batch: Batch) -> Step:
+        """A training step on all trajectories up to the horizon; the loss is in units of each
+        state's variance.
+        """
+        dynamics = self.begin(batch.observed)
+        series = dynamics.units.inner(batch.target)
+        length, end = self.horizon.step(series), series.times.max().item()
+        u, target, stats = dynamics.stretched(self.solver, series, length, end)
+        loss = ((u - target.values).square() * target.mask).sum() / target.mask.sum()
+        return Step(loss, {"mse": loss, "horizon": torch.tensor(length / end)}, stats.nfe)
+
+    def evaluate(self, batch: Batch, split: str) -> Evaluation:
+        """Of each trajectory: mse, the mean squared error inside the observed time in units of each
+        state's variance, so that none outweighs the others. Of all: root-mean-square errors inside
+        and beyond, in the data's own units.
+        """
+        dynamics, end = self.begin(batch.observed), batch.target.times.shape[1]
+        parts = [batch.target] if batch.beyond is None else [batch.target, batch.beyond]
+        times = torch.cat([part.times for part in parts], dim=1)
+        x, stats = dynamics.predict(self.eval_solver, times)
+        errors = squares(batch.target, x[:, :end])
+        scaled = (errors / dynamics.units.sd.square()).sum((1, 2))
+        values = {"mse": scaled / batch.target.mask.sum((1, 2))}
+        pooled = {"rmse": Pooled(root_mean, summed(batch.target, errors))}
+        if batch.beyond is not None:
+            errors = squares(batch.beyond, x[:, end:])
+            pooled["rmse_beyond"] = Pooled(root_mean, summed(batch.beyond, errors))
+        return Evaluation(values, {"nfe": stats.forward.nfe}, pooled)
+
+    def show(self, data: Trajectories) -> Exhibit:
+        """States against time, and in the plane the field; errors of each state, where there are
+        several; how far f is from the true one, where that is known.
+        """
+        (batch,) = data.batches("test")
+        dynamics = self.begin(batch.observed)
+        times = curve_times(batch)
+        here = times.to(batch.observed.times).expand(len(batch.observed.times), -1)
+        curves = dynamics.predict(self.eval_solver, here)[0].cpu()
+        shown = Batch(*(part and Series(*(each.cpu() for each in part)) for part in batch[:3]))
+        figures = {"states": draw_states(shown, times, curves, data.states, data.origin)}
+        scalars = self.by_state(batch, data.states)
+        fields = {"learned": lambda x: dynamics.rate(x.to(dynamics.start))}
+        if data.system is not None:
+            fields = {"true": data.system.f, **fields}
+            scalars["field/error"] = field_error(dynamics.rate, data.system.f, batch.target)
+        if data.shape == (2,):
+            figures["field"] = draw_field(shown, times, curves, fields)
+        return Exhibit(figures, scalars, {"times": times + data.origin, "states": curves})
+
+    def by_state(self, batch: Batch, states: tuple[str, ...]) -> dict[str, float]:
+        """Root-mean-square errors of each state where there are several, in its own unit."""
+        if len(states) == 1:
+            return {}
+        found = {}
+        for name, part in (("rmse", batch.target), ("rmse_beyond", batch.beyond)):
+            if part is not None:
+                errors = squares(
+                    part, self.begin(batch.observed).predict(self.eval_solver, part.times)[0]
+                )
+                each = (errors.sum((0, 1)) / part.mask.sum((0, 1))).sqrt().tolist()
+                found |= {f"{name}/{state}": e for state, e in zip(states, each, strict=True)}
+        return found
+
+
+def squares(series: Series, x: Tensor) -> Tensor:
+    """Squared errors of x, (N, T, D), 0 where nothing is known."""
+    return (series.values - x).square() * series.mask
+
+
+def summed(series: Series, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the errors of each trajectory, and of how many, (N,) each."""
+    return errors.sum((1, 2)), series.mask.sum((1, 2))
+
+
+def root_mean(sums: Tensor, counts: Tensor) -> float:
+    return (sums.double().sum() / counts.sum()).sqrt().item()
+
+
+def field_error(learned: Callable, true: Callable, curve: Series) -> float:
+    """sqrt(sum |f^ - f|^2 / sum |f|^2) over the true curve inside the observed time."""
+    x = curve.values.flatten(0, 1)
+    return ((learned(x) - true(x)).norm() / true(x).norm()).item()

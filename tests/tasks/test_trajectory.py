@@ -1,0 +1,249 @@
+"""Trajectories: what is learned from, how far ahead, and that f comes near the true one."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from forked import node_run
+from torch import nn
+
+from node_runner.data.csv import Csv
+from node_runner.data.series import Series, full
+from node_runner.data.toy import Toy
+from node_runner.data.trajectory import Simulated
+from node_runner.fields import MLP
+from node_runner.ode import Solver
+from node_runner.tasks.trajectory import Trajectory, field_error
+from node_runner.training.metrics import evaluate
+from node_runner.trajectory import Dynamics, Horizon
+from node_runner.trajectory.model import Units, solve
+from node_runner.trajectory.stretches import interpolate, stretches
+
+CPU = torch.device("cpu")
+SOLVER = Solver("dopri5", 1e-3, 1e-3)
+FIELD = partial(MLP, hidden=(16,), activation="softplus", layer="none")
+
+
+def made(horizon=None):
+    torch.manual_seed(0)
+    return Trajectory(FIELD, SOLVER, Solver("dopri5", 1e-5, 1e-5), horizon)
+
+
+def train(task, data, steps, optimizer=None, first=0):
+    task.check(data)
+    optimizer = optimizer or torch.optim.Adam(task.parameters(), 0.02)
+    for step in range(first, first + steps):
+        optimizer.zero_grad()
+        task.step(data.train_batch(step)).loss.backward()
+        optimizer.step()
+    return optimizer
+
+
+def test_short_training_finds_a_law_of_cooling():
+    data, task = Simulated(0, CPU, "newton_cooling", observations=50), made(Horizon(steps=80))
+    task.check(data)
+    curve = next(data.batches("test")).target
+    with torch.no_grad():
+        before, wrong = (
+            evaluate(task, data, "test"),
+            field_error(task.dynamics.rate, data.system.f, curve),
+        )
+    train(task, data, 160)
+    with torch.no_grad():
+        after = evaluate(task, data, "test")
+        assert field_error(task.dynamics.rate, data.system.f, curve) < 0.1 < 0.5 < wrong
+    assert after["mse"]["mean"] < 0.002 < before["mse"]["mean"]
+    assert after["rmse_beyond"]["mean"] < 1.5 < before["rmse_beyond"]["mean"]  # degrees
+    assert after["nfe"]["mean"] > 0
+
+
+def test_the_figures_are_those_of_the_data_in_their_own_units():
+    """mse is in units of each state's variance, rmse in those of the data."""
+    data, task = Simulated(0, CPU, "sir", observations=30, trajectories=2), made()
+    task.check(data)
+    (batch,) = data.batches("test")
+    with torch.no_grad():
+        x, _ = task.dynamics.predict(task.eval_solver, batch.target.times)
+        found = evaluate(task, data, "test")
+    errors = (x - batch.target.values).double()
+    observed = data.train_batch(0).observed.values
+    sd = observed.double().flatten(0, 1).std(dim=0, correction=0)
+    assert found["mse"]["n"] == 2
+    assert found["mse"]["mean"] == pytest.approx((errors / sd).square().mean().item(), rel=1e-3)
+    assert found["rmse"]["mean"] == pytest.approx(errors.square().mean().sqrt().item(), rel=1e-3)
+
+
+def test_missing_values_do_not_enter_the_loss():
+    data = Simulated(0, CPU, "lotka_volterra", observations=40, missing=0.4, trajectories=2)
+    batch, losses = data.train_batch(0), []
+    for value in (0.0, 1e3):
+        series = batch.observed
+        series = series._replace(values=torch.where(series.mask, series.values, value))
+        step = made().step(batch._replace(observed=series, target=series))
+        losses.append(step.loss.item())
+    assert losses[0] == losses[1]
+
+
+def test_the_horizon_grows_to_the_whole_by_equal_factors():
+    series = full(torch.linspace(0, 16, 200), torch.zeros(1, 200, 1))
+    horizon = Horizon(first=1.0, steps=4)
+    lengths = [horizon.step(series) for _ in range(6)]
+    assert lengths == pytest.approx([1, 2, 4, 8, 16, 16])
+    assert Horizon(1.0, 0).length(series) == 16
+    few = full(torch.linspace(0, 16, 8), torch.zeros(1, 8, 1))
+    assert Horizon(1.0, 4).length(few) == 8  # four of eight observations
+    for options, message in (((0.0, 5), "first is 0.0, must be p"), ((1.0, -1), "steps is -1")):
+        with pytest.raises(ValueError, match=message):
+            Horizon(*options)
+
+
+def test_a_resumed_run_goes_on_where_it_was():
+    data, one, other = Simulated(0, CPU, observations=30), made(Horizon(steps=10)), made(None)
+    optimizer = train(one, data, 5)
+    other.check(data)
+    other.horizon = Horizon(steps=10)
+    other.load_state_dict(one.state_dict())
+    assert other.horizon.done == 5
+    second = torch.optim.Adam(other.parameters(), 0.02)
+    second.load_state_dict(deepcopy(optimizer.state_dict()))
+    train(one, data, 4, optimizer, 5)
+    train(other, data, 4, second, 5)
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def series_of(times, values, seen=None):
+    values = torch.tensor(values)[None]
+    mask = torch.ones_like(values, dtype=torch.bool) if seen is None else torch.tensor(seen)[None]
+    return Series(torch.tensor(times)[None], values * mask, mask)
+
+
+def test_stretches_hold_what_lies_in_them():
+    series = series_of([0.0, 1.0, 2.5, 4.0], [[1.0], [2.0], [3.0], [4.0]])
+    starts, parts = stretches(series, 1.6, 4.0)
+    assert starts.tolist() == pytest.approx([0, 1.2, 2.4])
+    assert [parts.values[i][parts.mask[i]].tolist() for i in range(3)] == [[1, 2], [3], [3, 4]]
+    assert parts.times[2][parts.mask[2, :, 0]].tolist() == pytest.approx([0.1, 1.6])
+    starts, whole = stretches(series, 4.0, 4.0)
+    assert starts.tolist() == [0]
+    assert all(torch.equal(a, b) for a, b in zip(whole, series, strict=True))
+
+
+def test_between_observations_is_a_straight_line():
+    seen = [[True, False, False], [False, True, False], [True, True, False], [True, False, False]]
+    values = [[1.0, 0.0, 0.0], [0.0, 5.0, 0.0], [3.0, 7.0, 0.0], [4.0, 0.0, 0.0]]
+    series = series_of([0.0, 1.0, 2.0, 4.0], values, seen)
+    found = interpolate(series, torch.tensor([0.0, 1.0, 1.5, 3.0, 5.0]))[0]
+    assert found[:, 0].tolist() == [1, 2, 2.5, 3.5, 4]
+    assert found[:, 1].tolist() == [
+        5,
+        5,
+        6,
+        7,
+        7,
+    ]  # as at the nearest, where there is one side only
+    assert found[:, 2].tolist() == [0, 0, 0, 0, 0]
+
+
+class Decay(nn.Module):
+    def forward(self, t, x):
+        return -x
+
+
+def test_each_trajectory_is_solved_at_times_of_its_own(draw):
+    start, times = draw(3, 2), draw(3, 7).abs().sort(dim=1).values
+    u, stats = solve(Solver("dopri5", 1e-9, 1e-9), Decay(), start, times)
+    torch.testing.assert_close(u, start[:, None] * (-times[:, :, None]).exp(), rtol=1e-6, atol=1e-7)
+    assert stats.forward.nfe > 0
+
+
+def test_the_networks_units_are_of_size_one_whatever_those_of_the_data():
+    """And its rates too: du/ds of the true curve, by its own f."""
+    for system, times, values in (("spiral", 1.0, 1.0), ("lotka_volterra", 86400.0, 1e-4)):
+        data = Simulated(0, CPU, system, trajectories=2)
+        observed = data.train_batch(0).observed
+        observed = observed._replace(times=observed.times * times, values=observed.values * values)
+        units = Units(observed)
+        inner = units.inner(observed).values
+        assert inner.mean((0, 1)).abs().max() < 1e-3
+        assert (inner.std(dim=(0, 1)) - 1).abs().max() < 1e-2
+        torch.testing.assert_close(
+            units.outer(inner), observed.values, rtol=1e-4, atol=1e-4 * values
+        )
+        curve = next(data.batches("test")).target.values
+        rate = data.system.f(curve) * values / times / units.sd * units.time
+        assert 0.6 < rate.square().mean().sqrt() < 1.6
+
+
+def test_a_start_is_the_first_value_of_each_state():
+    series = series_of(
+        [0.0, 1.0, 2.0], [[0.0, 4.0], [3.0, 6.0], [5.0, 8.0]], [[0, 1], [1, 1], [1, 1]]
+    )
+    series = series._replace(mask=series.mask.bool())
+    dynamics = Dynamics(FIELD(2), series)
+    assert dynamics.units.outer(dynamics.start)[0].tolist() == pytest.approx([3, 4])
+    assert dynamics.start.requires_grad
+
+
+@torch.no_grad()
+def test_the_field_is_shown_in_the_plane_and_states_in_time():
+    data, task = Simulated(0, CPU, "spiral", observations=20, trajectories=2, missing=0.2), made()
+    found = task.show(data)
+    assert [axis.get_title() for axis in found.figures["field"].axes] == ["true", "learned"]
+    assert [axis.get_ylabel() for axis in found.figures["states"].axes] == ["x", "", "y", ""]
+    wanted = {"field/error", "rmse/x", "rmse/y", "rmse_beyond/x", "rmse_beyond/y"}
+    assert set(found.scalars) == wanted
+    assert found.arrays["states"].shape == (2, len(found.arrays["times"]), 2)
+    other = made().show(Simulated(0, CPU, "sir", observations=20))
+    assert set(other.figures) == {"states"}
+
+
+@torch.no_grad()
+def test_the_learned_rate_is_the_derivative_of_what_is_predicted():
+    data, task = Simulated(0, CPU, "lotka_volterra", observations=20), made()
+    task.check(data)
+    tight = Solver("dopri8", 1e-6, 1e-6)
+    x, _ = task.dynamics.predict(tight, torch.tensor([[1.0, 1.02, 1.04]]))
+    slope = (x[0, 2] - x[0, 0]) / 0.04
+    torch.testing.assert_close(task.dynamics.rate(x[0, 1:2])[0], slope, rtol=1e-2, atol=1e-2)
+
+
+def test_other_data_are_refused():
+    with pytest.raises(ValueError, match="learns from data=trajectory or data=csv, not from 8gau"):
+        made().check(Toy(0, CPU))
+
+
+TINY = ["task=trajectory", "data=csv", "data.file=own.csv", "trainer.max_steps=4"]
+TINY += ["trainer.validate_every=2", "task.field.hidden=[4]", "task.horizon.steps=2"]
+
+
+def test_a_table_of_ones_own_is_learned_from_and_a_bad_one_is_not(tmp_path):
+    t = np.sort(np.random.default_rng(0).uniform(2000, 2010, 30))
+    rows = [f"{a:.3f},{np.cos(a):.3f},{np.sin(a):.3f}" for a in t]
+    (tmp_path / "own.csv").write_text("\n".join(["year,hares,lynxes", *rows]))
+    run = node_run(tmp_path, *TINY)
+    assert run.returncode == 0, run.stderr
+    assert "rmse_beyond/lynxes" in run.stdout + run.stderr
+    (folder,) = (path.parent for path in tmp_path.rglob("result.json"))
+    assert np.load(folder / "arrays" / "times.npy")[0] == pytest.approx(t[0], abs=1e-2)
+    assert (folder / "figures" / "field.png").is_file()
+    (tmp_path / "own.csv").write_text("\n".join(["year,hares,lynxes", rows[1], *rows]))
+    run = node_run(tmp_path, *TINY)
+    assert run.returncode == 2
+    (line,) = run.stderr.strip().splitlines()
+    assert "own.csv, line 3, column year: 2000." in line
+    assert len(list(tmp_path.rglob("result.json"))) == 1
+
+
+def test_a_file_is_one_trajectory(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("t,x\n" + "".join(f"{i},{i % 3}\n" for i in range(20)))
+    data, task = Csv(0, CPU, str(file)), made(Horizon(steps=2))
+    train(task, data, 3)
+    assert task.dynamics.start.shape == (1, 1)
+    with torch.no_grad():
+        assert task.show(data).scalars == {}  # one state, and no known f
