@@ -77,3 +77,14 @@ def test_a_set_of_series_is_fetched_where_its_files_are(tmp_path, monkeypatch):
     ended = node_run(tmp_path, "mode=fetch", "task=latent_mortality", "data.batch_size=2")
     assert ended.returncode == 0, ended.stderr
     assert "physionet (set a, 11 records, by training range): 8 train, 1 val" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("model=point_process", "predicts no series: choose model=latent_ode"),
+        ("data=events", "no series to predict"),
+    ],
+)
+def test_what_is_of_events_is_refused_where_series_are_asked_for(told, typed, said):
+    assert said in told("task=latent_periodic", "data.batch_size=10", typed)

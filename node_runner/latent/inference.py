@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -38,6 +38,7 @@ class Inference:
         return self.stats.nfe() if self.solves else {}
 
 
+@runtime_checkable
 class SeriesModel(Protocol):
     """A model of irregular series: an nn.Module.
 

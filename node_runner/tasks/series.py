@@ -99,11 +99,18 @@ class SeriesModelling(nn.Module):
 
 
 def check_features(model: SeriesModel, data: Data) -> None:
-    """The model is for as many features as the data have.
+    """The model predicts series, the data are such, and both have as many features.
 
     Raises:
         ValueError: if not.
     """
+    if not isinstance(model, SeriesModel):
+        raise ValueError(
+            f"the model is a {type(model).__name__}, which predicts no series: choose "
+            "model=latent_ode or one of those beside it"
+        )
+    if not isinstance(data.train_batch(0), Batch):
+        raise ValueError(f"{data.name} are no series to predict: choose data=spirals or the like")
     if data.shape != (model.dim,):
         raise ValueError(
             f"the model is for series of {model.dim} features and {data.name} has "
