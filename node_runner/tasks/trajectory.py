@@ -17,7 +17,7 @@ from ..trajectory.picture import curve_times, draw_field, draw_states
 
 class Trajectory(nn.Module):
     """Minimise the mean squared distance of the solutions of dx/dt = f(x), x(0) = x0, from all that
-    is observed, over f and each trajectory's x0, up to a horizon that grows.
+    is observed, over f and each trajectory's x0, in stretches that grow to the whole.
 
     The network has as many states, and there are as many x0, as the first batch shows: what the
     data are is known only when their file has been read.
@@ -59,8 +59,8 @@ class Trajectory(nn.Module):
         return self.dynamics
 
     def step(self, batch: Batch) -> Step:
-        """A training step on all trajectories up to the horizon; the loss is in units of each
-        state's variance.
+        """A training step on all trajectories, in stretches as long as the horizon; the loss is in
+        units of each state's variance.
         """
         dynamics = self.begin(batch.observed)
         series = dynamics.units.inner(batch.target)
