@@ -84,8 +84,10 @@ def report(run: Run, state: str, message: str | None) -> str:
     if metric in run.test:
         value = run.test[metric]
         mean, error = factor * value["mean"], factor * value["standard_error"]
-        spread = f"standard error over {value['n']} samples"
-        rows.append((f"test {metric}", f"{mean:.4f} ± {error:.4f} {unit} ({spread})"))
+        told = f"{mean:.4f} {unit}".rstrip() + " (of one sample)"
+        if value["n"] > 1:
+            told = f"{mean:.4f} ± {error:.4f} {unit} (standard error over {value['n']} samples)"
+        rows.append((f"test {metric}", told))
         rows += estimator(run)
         rows.append(("weights", f"step {run.weights['step']}, {run.weights['chosen']}"))
     spent = {k: means[f"nfe/{k}"] for k in ("forward", "backward") if f"nfe/{k}" in means}
