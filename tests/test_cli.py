@@ -120,7 +120,7 @@ def test_help_needs_no_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
-    assert "ffjord_toy, odenet_mnist" in done.stdout
+    assert "ffjord_toy, latent_activity" in done.stdout
     assert done.stderr.strip() == "False"
 
 

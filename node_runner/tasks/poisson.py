@@ -55,7 +55,7 @@ class PoissonEvents(nn.Module):
                 f"poisson_events is for times of events, and {data.name} has none: leave out "
                 "data=, or choose data=events"
             )
-        check_features(self.model, data)
+        check_features(self.model.dim, data)
         self.kl.steps_per_epoch = data.steps_per_epoch
 
     def step(self, batch: Events) -> Step:

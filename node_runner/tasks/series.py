@@ -47,7 +47,7 @@ class SeriesModelling(nn.Module):
 
     def check(self, data: Data) -> None:
         """The model has as many features as the data."""
-        check_features(self.model, data)
+        check_series(self.model, data)
         self.kl.steps_per_epoch = data.steps_per_epoch
 
     def step(self, batch: Batch) -> Step:
@@ -98,7 +98,7 @@ class SeriesModelling(nn.Module):
         return Exhibit(figures)
 
 
-def check_features(model: SeriesModel, data: Data) -> None:
+def check_series(model: SeriesModel, data: Data) -> None:
     """The model predicts series, the data are such, and both have as many features.
 
     Raises:
@@ -111,9 +111,18 @@ def check_features(model: SeriesModel, data: Data) -> None:
         )
     if not isinstance(data.train_batch(0), Batch):
         raise ValueError(f"{data.name} are no series to predict: choose data=spirals or the like")
-    if data.shape != (model.dim,):
+    check_features(model.dim, data)
+
+
+def check_features(dim: int, data: Data) -> None:
+    """The data have as many features as a model is for.
+
+    Raises:
+        ValueError: if not.
+    """
+    if data.shape != (dim,):
         raise ValueError(
-            f"the model is for series of {model.dim} features and {data.name} has "
+            f"the model is for series of {dim} features and {data.name} has "
             f"{data.shape[0]}: set series.dim={data.shape[0]}"
         )
 

@@ -13,7 +13,7 @@ from ..data.series import Batch
 from ..latent import Annealing, Inference, SeriesModel, evidence
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
-from .series import check_features, forward_cost, kl_metrics
+from .series import check_series, forward_cost, kl_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ class SeriesClassification(nn.Module):
         """The model has as many features as the data, the classifier as many classes, and there are
         labels.
         """
-        check_features(self.model, data)
+        check_series(self.model, data)
         batch = data.train_batch(0)
         if batch.labels is None:
             raise ValueError(f"{data.name} has no labels to classify by")
