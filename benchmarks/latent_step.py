@@ -8,9 +8,10 @@ vectorised here, where the released code loops over series and features, which f
 
 The second table solves the latent ODE of PhysioNet by two ways to reconcile times: one solve over
 their union (ours), and a solve from each observation to the next with time rescaled for each
-series. The third is the time of a step against the number of observations of a series.
+series. The third, and the plot under ``--out``, is the time of a step against the number of
+observations of a series.
 
-    python -m benchmarks.latent_step
+    python -m benchmarks.latent_step --root DATA --out outputs
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from benchmarks.harness import begin, environment, interleave, need, parser, report, table
+from benchmarks.harness import Timing, begin, environment, interleave, need, parser, report, table
 from node_runner.data.physionet import PhysioNet
 from node_runner.data.series import Batch, Series, full
 from node_runner.data.spirals import Spirals
@@ -162,7 +165,7 @@ def ways(model: LatentModel, series: Series, rounds: int) -> list[list[str]]:
     return [[name, each.ms, f"{each.over(first):.1f}"] for name, each in timings.items()]
 
 
-def growth(rounds: int) -> list[list[str]]:
+def growth(rounds: int) -> dict[int, Timing]:
     """The time of a step with so many observations of each of 50 series of 4 features."""
     model, runs = physionet_model(4), {}
     for count in COUNTS:
@@ -170,10 +173,22 @@ def growth(rounds: int) -> list[list[str]]:
         times = torch.rand(50, count).sort(1).values
         series = full(times, torch.sin(6 * times[:, :, None] + torch.rand(50, 1, 4)))
         runs[str(count)] = lambda series=series: step(model, Batch(series, series))
-    timings = interleave(runs, rounds)
-    return [
-        [count, each.ms, f"{1e3 * each.median / int(count):.2f}"] for count, each in timings.items()
-    ]
+    return {int(count): each for count, each in interleave(runs, rounds).items()}
+
+
+def plot(grown: dict[int, Timing], path: Path) -> None:
+    """Time of a step against observations, beside the line through zero and the largest."""
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    milliseconds = [1e3 * each.median for each in grown.values()]
+    most = max(grown)
+    axes.plot(list(grown), milliseconds, "o-", label="measured")
+    axes.plot([0, most], [0, milliseconds[-1]], ":", color="grey", label="in proportion")
+    axes.set(xlabel="observations of a series", ylabel="ms a training step", xlim=0, ylim=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
@@ -198,10 +213,14 @@ def main() -> None:
         model, batch = cases["PhysioNet"]
         found = ways(model, batch.target, args.rounds)
         parts.append(table(["latent ODE of PhysioNet", "ms", "/ union"], found))
-    parts.append(table(["observations", "ms a step", "ms an observation"], growth(args.rounds)))
+    grown = growth(args.rounds)
+    rows = [[str(n), each.ms, f"{1e3 * each.median / n:.2f}"] for n, each in grown.items()]
+    parts.append(table(["observations", "ms a step", "ms an observation"], rows))
     report(
         "latent_step", args, [environment("latent_step", args, ["torch", "torchdiffeq"]), *parts]
     )
+    if args.out is not None:
+        plot(grown, args.out / "latent_growth.png")
 
 
 if __name__ == "__main__":
