@@ -109,12 +109,16 @@ def draw_between(model: LatentModel, batch: Batch) -> Figure:
     curves = model.decode(z0, times.expand(BETWEEN, -1))[:, :, 0].cpu()
     figure = Figure(figsize=(2.4 * BETWEEN, 2.6), layout="constrained")
     figure.suptitle("Decoded along the line from one series' encoding to another's")
-    for axis, curve, part in zip(figure.subplots(1, BETWEEN), curves, parts.tolist(), strict=True):
+    plane = curves.shape[2] == 2
+    axes = figure.subplots(1, BETWEEN, sharey=not plane)
+    for axis, curve, part in zip(axes, curves, parts.tolist(), strict=True):
         axis.set_title(f"{part:.2f}", fontsize=9)
-        if curve.shape[1] == 2:
+        if plane:
             axis.plot(curve[:, 0], curve[:, 1])
             axis.set_aspect("equal", "datalim")
         else:
-            for feature in range(min(FEATURES, curve.shape[1])):
-                axis.plot(times.cpu(), curve[:, feature])
+            for feature in varied(batch.target):
+                axis.plot(times.cpu(), curve[:, feature], label=f"feature {feature}")
+    if not plane:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure
