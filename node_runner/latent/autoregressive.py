@@ -17,19 +17,27 @@ class Autoregressive(nn.Module):
     RNNs and the ODE-RNN of Rubanova et al. 2019. Beyond the last observation it reads its own
     predictions.
 
-    The first observation is predicted from nothing, where the released code takes it as known.
-
     Args:
         dim: D.
         cell: that reads.
         decoder: from h (..., H) to x^ (..., D).
         likelihood: of observations about x^.
+        first_known: take the first observation for its own prediction, as the released code does,
+            rather than predict it from nothing: where it holds what is observed never again, such
+            as a patient's age, that decides on the error.
     """
 
-    def __init__(self, dim: int, cell: Cell, decoder: nn.Module, likelihood: Gaussian) -> None:
+    def __init__(
+        self,
+        dim: int,
+        cell: Cell,
+        decoder: nn.Module,
+        likelihood: Gaussian,
+        first_known: bool = False,
+    ) -> None:
         super().__init__()
         self.dim, self.cell, self.decoder, self.likelihood = dim, cell, decoder, likelihood
-        self.size = cell.size
+        self.size, self.first_known = cell.size, first_known
 
     def evaluated_with(self, solver: Solver) -> Autoregressive:
         """The model itself: the solver of gaps is a part of the cell."""
@@ -53,7 +61,12 @@ class Autoregressive(nn.Module):
         if beyond is not None:
             later, spent = self.roll_out(last[:, 0], observed.times[:, -1], beyond)
             states, solves = torch.cat((states, later), dim=1), (*solves, *spent)
-        return Inference(self.decoder(states)[:, :, None], last, None, solves)
+        predictions = self.decoder(states)
+        if self.first_known:
+            first = torch.zeros_like(predictions[..., 0], dtype=torch.bool)
+            first[:, : times.shape[1]] = times == observed.times[:, :1]
+            predictions = torch.where(first[..., None], observed.values[:, :1], predictions)
+        return Inference(predictions[:, :, None], last, None, solves)
 
     def roll_out(self, h: Tensor, time: Tensor, times: Tensor) -> tuple[Tensor, tuple]:
         """The states just before each of ``times``, the prediction at each taken for true."""

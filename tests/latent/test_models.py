@@ -126,6 +126,19 @@ def test_beyond_the_last_observation_predictions_are_taken_for_observations(name
             told = Series(*(torch.cat(parts, 1) for parts in zip(told, one, strict=True)))
 
 
+@autoregressive
+def test_a_first_observation_that_is_known_is_its_own_prediction_and_no_other_changes(name):
+    model, series = build(name), random_series()
+    times = torch.cat((series.times, series.times + 0.03), dim=1)
+    without = infer(model, series, times).predictions
+    model.first_known = True
+    predictions = infer(model, series, times).predictions
+    first = times == series.times[:, :1]
+    given = series.values[:, :1, None].expand_as(predictions)
+    assert torch.equal(predictions[first], given[first])
+    assert torch.equal(predictions[~first], without[~first])
+
+
 @latent
 def test_the_kl_is_that_of_torch(name):
     model, series = build(name), random_series()
