@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, copysign, isfinite
+from math import copysign, isnan, nan
 
 import torch
 from torch import Tensor
 
-from ..errors import unknown_name
-from .steppers.protocol import Field, Span, Stepper, Time
+from ..errors import SolverError, unknown_name
+from .mesh import Constructor, check_step_size, make_grid
+from .root import root
+from .steppers.protocol import Advance, Field, Span, Stepper, Time
 
 INTERPOLANTS = ("linear", "cubic")
 OnStep = Callable[[Tensor, Tensor, Tensor], object]
@@ -22,7 +24,7 @@ def solve(
     stepper: Stepper,
     *,
     step_size: float | None = None,
-    grid_constructor: Callable[[Field, Tensor, Tensor], Tensor] | None = None,
+    grid_constructor: Constructor | None = None,
     interp: str = "linear",
     perturb: bool = False,
     on_step: OnStep | None = None,
@@ -78,10 +80,83 @@ def solve(
     return torch.stack(outputs)
 
 
+def solve_until_event(
+    f: Field,
+    y0: Tensor,
+    t0: Tensor,
+    event_fn: Callable[[Tensor, Tensor], Tensor],
+    stepper: Stepper,
+    *,
+    sign: float = 1.0,
+    step_size: float | None = None,
+    interp: str = "linear",
+    perturb: bool = False,
+    atol: float = 1e-9,
+    on_step: OnStep | None = None,
+    max_steps: int = 20_000,
+) -> tuple[Tensor, Tensor]:
+    """Step from t0 until event_fn(t, y) has changed its sign, and find where on the interpolant.
+
+    An event function that starts at zero (a ball thrown from the ground) has the first sign that
+    it takes after a step: its start is no event.
+
+    Args:
+        f, y0, stepper, interp, perturb, on_step: as in ``solve``.
+        t0: start, 0-dim.
+        event_fn: (t, y) -> tensor of one element.
+        sign: 1 to go forwards in time, -1 backwards.
+        step_size: of the steps; an event that comes and goes within one is missed.
+        atol: the event's time is known to this, on the interpolant.
+        max_steps: steps without event after which the search fails.
+
+    Returns:
+        The event's time, 0-dim, without gradient, and y0 and the state at that time as shape (2,
+        *y0.shape), with the gradient of the discrete solve at fixed event time.
+
+    Raises:
+        ValueError: for a step_size that is missing or no positive number.
+        SolverError: if there is no event within max_steps, or event_fn returns NaN.
+    """
+    if interp not in INTERPOLANTS:
+        raise unknown_name("interp", interp, INTERPOLANTS)
+    if step_size is None:
+        raise ValueError(
+            f"step_size is missing: {stepper.name} needs one to look for an event, for example "
+            'options={"step_size": 0.01}'
+        )
+    step = copysign(check_step_size(step_size), sign)
+    t0 = t0.to(y0.device, y0.dtype)
+    start = t0.item()
+    origin = t0 if torch.is_grad_enabled() and t0.requires_grad else start
+
+    def height(t: Tensor, y: Tensor) -> float:
+        with torch.no_grad():
+            value = event_fn(t, y).item()  # synchronises: its sign decides whether to go on
+        if isnan(value):
+            steps = round((t.item() - start) / step)
+            raise no_event(stepper, t.item(), step, steps, "event_fn returned NaN")
+        return value
+
+    advance, y = stepper.begin(), y0
+    before = height(t0, y0)
+    for i in range(max_steps):
+        span = Span(origin + i * step, origin + (i + 1) * step, y, perturb)
+        if on_step is not None:
+            on_step(span.seen(span.t0), y, span.seen(span.dt))
+        piece = Piece(f, span, y, advance, interp)
+        after = height(span.seen(span.t1), piece.y1)
+        if before and before * after <= 0:
+            t = piece.crossing(height, before, after, float(atol))
+            return span.seen(t), torch.stack([y0, piece.at(t)])
+        y, before = piece.y1, after
+    cause = f"event_fn has not changed its sign in {max_steps} steps, it is {before:.3g} now"
+    raise no_event(stepper, start + max_steps * step, step, max_steps, cause)
+
+
 class Piece:
     """One step taken, and the interpolant over it."""
 
-    def __init__(self, f: Field, span: Span, y0: Tensor, advance: Callable, interp: str) -> None:
+    def __init__(self, f: Field, span: Span, y0: Tensor, advance: Advance, interp: str) -> None:
         dy, f0 = advance(f, span, y0)
         self.f, self.span, self.interp = f, span, interp
         self.y0, self.y1 = y0, y0 + dy
@@ -100,6 +175,14 @@ class Piece:
         bend = (rest * rest * theta * dt) * f0 - (theta * theta * rest * dt) * f1
         return torch.lerp(self.y0, self.y1, theta * theta * (3 - 2 * theta)) + bend
 
+    def crossing(
+        self, height: Callable[[Tensor, Tensor], float], at_t0: float, at_t1: float, atol: float
+    ) -> float:
+        """Where height(t, y) changes its sign on the interpolant, given its values at both ends."""
+        ends = float(self.span.t0), float(self.span.t1)
+        with torch.no_grad():
+            return root(lambda t: height(self.span.seen(t), self.at(t)), *ends, at_t0, at_t1, atol)
+
     def rates(self) -> tuple[Tensor, Tensor]:
         """f at both ends, evaluated where the step has not."""
         if self.f0 is None:
@@ -109,73 +192,17 @@ class Piece:
         return self.f0, self.f1
 
 
-def make_grid(
-    f: Field,
-    y0: Tensor,
-    t: Tensor,
-    step_size: float | None,
-    grid_constructor: Callable[[Field, Tensor, Tensor], Tensor] | None,
-) -> Tensor:
-    """The times of the steps, shape (N,), N > 1: t itself, uniform, or as the constructor says.
-
-    Raises:
-        ValueError: for both options at once, a step that is not positive, or a grid that is not
-            monotone from t[0] to t[-1].
-    """
-    if step_size is not None and grid_constructor is not None:
-        raise ValueError(
-            "step_size and grid_constructor exclude each other: both say where the steps are; "
-            f"leave one out (step_size is {step_size!r})"
-        )
-    if step_size is not None:
-        return uniform_grid(t, step_size)
-    if grid_constructor is None:
-        return t
-    grid = grid_constructor(f, y0, t)
-    if not isinstance(grid, Tensor) or grid.dim() != 1:
-        seen = f"shape {tuple(grid.shape)}" if isinstance(grid, Tensor) else type(grid).__name__
-        raise ValueError(f"grid_constructor returned {seen}, must be a tensor of shape (N,)")
-    check_grid(grid.tolist(), t.tolist())
-    grid = grid.to(t.device)
-    if t.requires_grad and not grid.requires_grad:  # its ends are those of t, whose graph they keep
-        grid = torch.cat([t[:1], grid[1:-1].to(t.dtype), t[-1:]])
-    return grid
-
-
-def check_grid(points: list[float], times: list[float]) -> None:
-    """Refuse a grid that is not strictly monotone from times[0] to times[-1]."""
-    if len(points) < 2 or points[0] != times[0] or points[-1] != times[-1]:
-        ends = f"from {points[0]:.9g} to {points[-1]:.9g}" if points else "no points"
-        raise ValueError(
-            f"grid_constructor returned a grid of {len(points)} ({ends}), must start at "
-            f"t[0]={times[0]:.9g} and end at t[-1]={times[-1]:.9g} exactly"
-        )
-    for i, (a, b) in enumerate(zip(points, points[1:], strict=False)):
-        if not (b - a) * (times[-1] - times[0]) > 0:
-            raise ValueError(
-                f"grid_constructor returned a grid that does not run from t[0] to t[-1] without "
-                f"turning: grid[{i}]={a:.9g}, grid[{i + 1}]={b:.9g}"
-            )
-
-
-def uniform_grid(t: Tensor, step_size: float) -> Tensor:
-    """Points t[0], t[0] + h, t[0] + 2 h, ..., t[-1] in t's direction, with the graph of t.
-
-    A remainder within rounding of a whole number of steps makes no further step.
-    """
-    first, last = t[0].item(), t[-1].item()
-    size = check_step_size(step_size)
-    count = abs(last - first) / size
-    rounding = 4 * torch.finfo(t.dtype).eps * max(abs(first), abs(last)) / size
-    steps = max(1, ceil(count - min(0.5, max(1e-9, rounding))))
-    offsets = torch.arange(steps, dtype=t.dtype, device=t.device) * copysign(size, last - first)
-    return torch.cat([t[0] + offsets, t[-1:]])
-
-
-def check_step_size(step_size: float) -> float:
-    size = float(step_size)
-    if not (isfinite(size) and size > 0):
-        raise ValueError(
-            f"step_size is {size!r}, must be positive and finite, whichever way t runs"
-        )
-    return size
+def no_event(stepper: Stepper, t: float, dt: float, steps: int, cause: str) -> SolverError:
+    return SolverError(
+        method=stepper.name,
+        t=t,
+        dt=dt,
+        error_ratio=nan,
+        component="no component: none has been measured",
+        steps=(steps, 0),
+        cause=cause,
+        advice=(
+            "checking that event_fn crosses zero in this direction of time",
+            "another step_size",
+        ),
+    )

@@ -15,9 +15,11 @@ class Explicit:
     """k_i = f(t0 + c_i dt, y0 + dt sum_{j<i} a_ij k_j), y1 - y0 = dt sum_i b_i k_i.
 
     Args:
+        name: of the method, for messages.
         tableau: coefficients of the method; an estimate of its error is left alone.
     """
 
+    name: str
     tableau: Tableau
 
     def begin(self) -> Advance:

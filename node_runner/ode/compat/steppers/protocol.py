@@ -83,7 +83,9 @@ class Advance(Protocol):
 
 
 class Stepper(Protocol):
-    """A method on a fixed grid."""
+    """A method on a fixed grid; ``name`` is for messages."""
+
+    name: str
 
     def begin(self) -> Advance:
         """A fresh solve."""
