@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import SolverError, unknown_name
 from .mesh import Constructor, check_step_size, make_grid
 from .root import root
-from .steppers.protocol import Advance, Field, Span, Stepper, Time
+from .steppers.protocol import Advance, Field, Span, Stepper, Time, number
 
 INTERPOLANTS = ("linear", "cubic")
 OnStep = Callable[[Tensor, Tensor, Tensor], object]
@@ -179,7 +179,9 @@ class Piece:
         self, height: Callable[[Tensor, Tensor], float], at_t0: float, at_t1: float, atol: float
     ) -> float:
         """Where height(t, y) changes its sign on the interpolant, given its values at both ends."""
-        ends = float(self.span.t0), float(self.span.t1)
+        ends = number(self.span.t0), number(self.span.t1)
+        if self.interp == "cubic":
+            self.rates()  # kept for the state at the root, which has a graph
         with torch.no_grad():
             return root(lambda t: height(self.span.seen(t), self.at(t)), *ends, at_t0, at_t1, atol)
 

@@ -86,7 +86,8 @@ def solve(
             cause=f"SciPy says {found.message!r} ({found.nfev} evaluations)",
             advice=("a larger rtol and atol", "solver='Radau' if the problem is stiff"),
         )
-    return torch.from_numpy(found.y.T.copy()).to(y0).view(len(t), *y0.shape)
+    later = torch.from_numpy(found.y.T[1:].copy()).to(y0).view(len(t) - 1, *y0.shape)
+    return torch.cat([y0[None], later])  # LSODA interpolates at the start too
 
 
 def host(tensor: Tensor) -> object:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ... import methods
 from .explicit import Explicit
-from .protocol import Field, Span, Time, increment
+from .protocol import Field, Span, Time, increment, number
 
 FEWEST = 3  # rates that a formula takes; before there are as many, and so at the start, rk4 steps
 MOST = 12
@@ -38,6 +38,9 @@ class Adams:
     formula has order max_order - 1 at most and Moulton's max_order. The first formula takes three:
     whatever the final order, that one step bounds the order of a whole solve, to 4 for Bashforth's
     and to 5 for Moulton's.
+
+    High orders are for small steps: on y' = -lambda y Bashforth's formulas are stable for dt lambda
+    below 0.3 at order 4, 0.0034 at order 11.
 
     Where steps differ in size (outputs unevenly spaced, a last step that is shortened) the weights
     are those of the times the rates belong to. torchdiffeq takes the weights of equal steps there
@@ -115,7 +118,7 @@ class History:
                 return dy
         warnings.warn(
             f"{method.name}: the corrector has not converged in max_iters={method.max_iters} "
-            f"iterations at t={float(span.t1):.6g}, so this step may be wrong; try a smaller "
+            f"iterations at t={number(span.t1):.6g}, so this step may be wrong; try a smaller "
             "step_size, a larger max_iters, or an implicit Runge-Kutta method such as radauIIA5",
             stacklevel=2,
         )

@@ -42,6 +42,11 @@ class Span:
         return torch.full((), t, dtype=self.dtype, device=self.device)
 
 
+def number(t: Time) -> float:
+    """The time without its graph."""
+    return t.item() if isinstance(t, Tensor) else t
+
+
 def beside(t: Tensor, towards: Tensor) -> Tensor:
     """The neighbour of t in the direction of ``towards``; its gradient is that of t.
 

@@ -13,7 +13,7 @@ from ...errors import SolverError
 from ...state import Layout
 from ...tableau import Row
 from .newton import ROUNDING, Equations, NotConverged, attach, factor, jacobian, newton
-from .protocol import Field, Span, increment
+from .protocol import Field, Span, increment, number
 from .tableau import ImplicitTableau
 
 Block = tuple[Row, ...]  # the part of a that couples the stages of a block
@@ -87,7 +87,8 @@ class ImplicitSolve:
         """The rates that solve the equations, each of shape (n,), with their graph."""
         jacobians, factors = start.linearised(equations, block)
         try:
-            k = newton(equations, jacobians, factors, int(self.method.max_iters))
+            guess = start.guess(equations)
+            k = newton(equations, guess, jacobians, factors, int(self.method.max_iters))
         except NotConverged as failure:
             raise self.error(failure, start) from None
         return attach(equations, k).unbind()
@@ -98,8 +99,8 @@ class ImplicitSolve:
         cause, advice = diagnose(failure, int(self.method.max_iters))
         return SolverError(
             method=self.method.name,
-            t=float(start.span.t0),
-            dt=float(start.span.dt),
+            t=number(start.span.t0),
+            dt=number(start.span.dt),
             error_ratio=failure.excess.max().item() / ROUNDING,
             component=Layout(start.y0.view(start.shape)).locate(worst),
             steps=(self.steps, 0),
@@ -113,13 +114,20 @@ class Start:
 
     def __init__(self, f: Field, span: Span, y0: Tensor) -> None:
         self.span, self.shape, self.y0 = span, y0.shape, y0.reshape(-1)
-        self.f = lambda t, y: f(t, y.view(y0.shape)).reshape(-1)
+        self.f = lambda t, y: f(t, y.view(y0.shape)).reshape(-1).to(y0.dtype)
         self.jacobians: Tensor | None = None
         self.factors: dict[Block, tuple[Tensor, Tensor]] = {}
 
     def move(self, k: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         """y0 + dt sum_i w_i k_i, shape (n,)."""
         return self.y0 + increment(k, weights, self.span.dt) if k else self.y0
+
+    @torch.no_grad()
+    def guess(self, equations: Equations) -> Tensor:
+        """The k that leaves every stage at y0, shape (m, n). One from the rates there would be
+        thrown far off by what makes a problem stiff.
+        """
+        return torch.linalg.solve(equations.adt, self.y0 - equations.base)
 
     def linearised(
         self, equations: Equations, block: Block
@@ -136,14 +144,20 @@ class Start:
 
 def diagnose(failure: NotConverged, max_iters: int) -> tuple[str, tuple[str, str]]:
     """The cause in words, and two remedies."""
-    if not bool(torch.isfinite(failure.residual).all()):
+    if not bool(torch.isfinite(failure.k).all()):
+        return (
+            f"the matrix of Newton's iteration is singular, after {failure.iterations} iterations",
+            ("another step_size", "an explicit method such as rk4"),
+        )
+    if not bool(torch.isfinite(failure.rates).all()):
         return (
             f"f returned NaN or inf at a stage, after {failure.iterations} iterations of Newton's",
             ("a smaller step_size", "checking f for NaN, for overflow and for its domain"),
         )
+    largest = (failure.k - failure.rates).abs().max().item()
     cause = (
         f"Newton's iteration has not converged in max_iters={max_iters} iterations, the largest "
-        f"residual is {failure.residual.abs().max().item():.3g}"
+        f"residual is {largest:.3g}"
     )
     if failure.flat:
         return f"{cause}; the Jacobian of f in y is zero", (
