@@ -159,9 +159,4 @@ def diagnose(failure: NotConverged, max_iters: int) -> tuple[str, tuple[str, str
         f"Newton's iteration has not converged in max_iters={max_iters} iterations, the largest "
         f"residual is {largest:.3g}"
     )
-    if failure.flat:
-        return f"{cause}; the Jacobian of f in y is zero", (
-            "an f whose result carries the graph of y (no detach, no torch.no_grad in it)",
-            "an explicit method such as rk4",
-        )
     return cause, ("a smaller step_size", "a larger max_iters, or an f without kinks")
