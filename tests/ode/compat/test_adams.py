@@ -31,7 +31,7 @@ def test_weights_integrate_polynomials(nodes, k):
 
 
 def test_weights_of_the_textbook():
-    """Hairer, Norsett, Wanner, III.1, eqs. (1.5) and (1.9)."""
+    """Hairer, Norsett, Wanner, Solving ODEs I, III.1."""
     assert exact_weights(bashforth(2)) == (3 / 2, -1 / 2)
     assert exact_weights(bashforth(4)) == (55 / 24, -59 / 24, 37 / 24, -9 / 24)
     assert exact_weights(moulton(4)) == (9 / 24, 19 / 24, -5 / 24, 1 / 24)

@@ -36,7 +36,7 @@ def test_a_nonlinear_field_needs_more(name):
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_steps_solve_their_equations(name, draw):
     """For y' = A y a step multiplies by R(dt A), R(z) = 1 + z b (I - z a)^-1 1 (Hairer, Wanner,
-    Solving ODEs II, eq. (IV.3.2)), here with matrices in the place of z.
+    Solving ODEs II, IV.3), here with matrices in the place of z.
     """
     tableau, matrix, dt = get(name), draw(3, 3), 0.7
     a, b = (torch.tensor(x, dtype=torch.float64) for x in (tableau.a, tableau.b))
@@ -124,6 +124,14 @@ def test_singular_matrix_is_told_from_nan_of_f():
     y0 = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     with pytest.raises(SolverError, match="matrix of Newton's iteration is singular"):
         solve(tangent, y0, times(0.0, 0.25), "implicit_euler")
+
+
+@pytest.mark.parametrize("start", [0.0, 1e-320])
+def test_infinite_jacobian_is_not_taken_for_convergence(start):
+    """y^0.01 has slope infinity at 0, and one beyond the largest float nearby."""
+    y0 = times(1.0, start)
+    with pytest.raises(SolverError, match="the Jacobian of f has NaN or inf after 0 iterations"):
+        solve(lambda t, y: y**0.01, y0, times(0.0, 0.5), "radauIIA3")
 
 
 @pytest.mark.parametrize("grad", [False, True])

@@ -60,12 +60,13 @@ class Equations:
         """|k - rates| over the rounding of its terms, shape (m, n).
 
         A point y = base + adt k is known to rounding of the terms of that sum, and f at it to J
-        times that: the larger f's slope, the larger what must pass for zero.
+        times that: the larger f's slope, the larger what must pass for zero. NaN where that slope
+        is not finite: nothing can be told then.
         """
         reach = self.base.abs() + self.adt.abs() @ k.abs()
         slopes = (jacobians.abs() @ reach[..., None])[..., 0]
         noise = torch.finfo(k.dtype).eps * (k.abs() + rates.abs() + slopes)
-        return (k - rates).abs() / noise.clamp_min(torch.finfo(k.dtype).tiny)
+        return (k - rates).abs() / noise.clamp_min(torch.finfo(k.dtype).tiny) + 0 * noise
 
     def negligible(self, delta: Tensor, k: Tensor) -> bool:
         """Whether a change of k moves no point by eps^(2/3) of the largest of its terms."""

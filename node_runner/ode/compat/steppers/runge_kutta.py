@@ -26,7 +26,8 @@ class Implicit:
 
     The state, all entries of all samples, is one vector of n numbers, and its Jacobian a dense
     (n, n) matrix: for n up to some hundreds. torchdiffeq iterates by Broyden's method to a fixed
-    tolerance.
+    tolerance. The gradient is that of the solution of the equations, not of the iterations, and
+    cannot be differentiated again.
 
     Args:
         name: of the method, for messages.
@@ -146,13 +147,18 @@ def diagnose(failure: NotConverged, max_iters: int) -> tuple[str, tuple[str, str
     """The cause in words, and two remedies."""
     if not bool(torch.isfinite(failure.k).all()):
         return (
-            f"the matrix of Newton's iteration is singular, after {failure.iterations} iterations",
+            f"the matrix of Newton's iteration is singular after {failure.iterations} iterations",
             ("another step_size", "an explicit method such as rk4"),
         )
     if not bool(torch.isfinite(failure.rates).all()):
         return (
-            f"f returned NaN or inf at a stage, after {failure.iterations} iterations of Newton's",
+            f"f returned NaN or inf at a stage after {failure.iterations} iterations of Newton's",
             ("a smaller step_size", "checking f for NaN, for overflow and for its domain"),
+        )
+    if not bool(torch.isfinite(failure.excess).all()):
+        return (
+            f"the Jacobian of f has NaN or inf after {failure.iterations} iterations of Newton's",
+            ("a start where f is smooth (sqrt and abs have such points)", "an explicit method"),
         )
     largest = (failure.k - failure.rates).abs().max().item()
     cause = (
