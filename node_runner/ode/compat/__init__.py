@@ -1,0 +1,1 @@
+"""Drop-in functions for code written against torchdiffeq."""

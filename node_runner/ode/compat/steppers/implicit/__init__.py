@@ -1,0 +1,23 @@
+"""Implicit Runge-Kutta methods, one file each: the folder is the registry.
+
+A file ``name.py`` that defines ``TABLEAU`` is the method ``name``; nothing else has to be edited.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..tableau import ImplicitTableau
+
+
+def names() -> list[str]:
+    """All methods, in alphabetical order."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+@cache
+def get(name: str) -> ImplicitTableau:
+    """The tableau of method ``name``, one of ``names()``."""
+    return import_module(f"{__name__}.{name}").TABLEAU
