@@ -1,0 +1,64 @@
+"""Gradients of gradients: what lets them be taken, and what refuses them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Alias:
+    """A second name for a tensor x, at which a gradient with a graph of its own is taken.
+
+    ``autograd.grad`` with x and a parameter that x itself depends on would follow the path through
+    x as well, and count it twice, since the caller's graph goes on from the gradient in x. While
+    ``gradients`` runs nothing passes the alias; afterwards derivatives of what it found do.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.closed = False
+        self.tensor = Pass.apply(self, x) if x.requires_grad else x.detach().requires_grad_()
+
+    def gradients(
+        self, outputs: Tensor, params: Sequence[Tensor], cotangents: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """sum <cotangents, d outputs / d .> for x and each parameter, differentiable."""
+        self.closed = True
+        try:
+            return torch.autograd.grad(
+                outputs, [self.tensor, *params], cotangents, create_graph=True, allow_unused=True
+            )
+        finally:
+            self.closed = False
+
+
+class Pass(torch.autograd.Function):
+    """The identity, whose gradient an alias may stop."""
+
+    @staticmethod
+    def forward(ctx: Any, alias: Alias, x: Tensor) -> Tensor:
+        ctx.alias = alias
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor | None]:
+        return None, None if ctx.alias.closed else gradient
+
+
+class Once(torch.autograd.Function):
+    """Tensors, as they are, that refuse to be differentiated.
+
+    ``Once.apply(reason, *tensors)`` returns them; a derivative through them raises
+    NotImplementedError with that reason.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, reason: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.reason = reason
+        return tuple(tensor.view_as(tensor) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        raise NotImplementedError(ctx.reason)

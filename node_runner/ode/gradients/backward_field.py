@@ -1,0 +1,106 @@
+"""What is integrated backwards in time: the state, its adjoint, and the parameter quadrature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from ..problem import Problem
+from ..tableau import Tableau
+from .leaves import add, refuse_unknown_leaves
+
+Sums = list[Tensor | None]  # one entry a parameter; None is zero
+
+
+class BackwardField:
+    """Rates of (y, a) backwards in time, and the sums of the parameter quadrature.
+
+    A step's parameter quadrature dt sum_i b_i a^T df/dtheta(stage i) is summed in ``trial`` while
+    its stages are evaluated and joins ``totals`` when the step is accepted, so that it costs a few
+    copies of the parameters and not one a stage. A stage of weight 0 needs no gradient of the
+    parameters at all.
+    """
+
+    def __init__(
+        self, problem: Problem, params: list[Tensor], tableau: Tableau, full: bool
+    ) -> None:
+        self.problem, self.params, self.tableau = problem, params, tableau
+        self.right_side = problem.right_side(problem.stats.backward)
+        self.quadrature_adjoint: Tensor | None = None
+        # Where a is about to change, so that no step starts from the rate there.
+        self.jump_at: float | None = None
+        self.error_weights = tableau.b_error if full else (0.0,) * tableau.stages
+        self.totals: Sums = [None] * len(params)
+        self.first: Sums = list(self.totals)  # a^T df/dtheta at the start of the step
+        self.last: Sums = list(self.totals)  # the same at its end, for an FSAL method
+        self.trial: Sums = list(self.totals)  # sum of stages 1, 2, ... weighted by b
+        self.error: Sums = list(self.totals)  # the same weighted by b_error
+
+    def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
+        layout = self.problem.layout
+        n = layout.fed_width
+        with torch.enable_grad():
+            # Detached: the backward solve must not extend the graph of the forward one.
+            y = flat[:n].detach().requires_grad_()
+            found = self.right_side(stage, t, y)
+            inputs = [y, *self.params] if self.uses_params(stage, t) else [y]
+            if stage in (0, 1):  # once a step or oftener
+                refuse_unknown_leaves(found, [y, *self.params])
+            cotangents = layout.entries(torch.cat([flat[n:], self.quadrature_adjoint]))
+            live = [
+                (rate, a) for rate, a in zip(found, cotangents, strict=True) if rate.requires_grad
+            ]
+            gradients: tuple[Tensor | None, ...] = (None,) * len(inputs)
+            if live:
+                results, known = zip(*live, strict=True)
+                gradients = torch.autograd.grad(results, inputs, known, allow_unused=True)
+        self.sum_params(stage, gradients[1:])
+        decay = torch.zeros_like(y) if gradients[0] is None else gradients[0].neg()
+        return [*(rate.detach() for rate in found[: layout.fed]), decay]
+
+    def uses_params(self, stage: int | None, t: float) -> bool:
+        """Whether the parameter quadrature has weight at this stage, or at stage 0 of the step
+        after.
+        """
+        if stage is None or not self.params:
+            return False
+        next_first = self.tableau.fsal and stage == self.tableau.stages - 1 and t != self.jump_at
+        return bool(next_first or self.tableau.b[stage] or self.error_weights[stage])
+
+    def sum_params(self, stage: int | None, gradients: Sequence[Tensor | None]) -> None:
+        if stage == 0:
+            self.first = list(gradients) or [None] * len(self.params)
+            return
+        if stage == 1:  # a fresh attempt: forget what a rejected one has summed
+            self.trial, self.error = [None] * len(self.params), [None] * len(self.params)
+        if not gradients:
+            return
+        if self.tableau.b[stage]:
+            add(self.trial, gradients, self.tableau.b[stage])
+        if self.error_weights[stage]:
+            add(self.error, gradients, self.error_weights[stage])
+        if self.tableau.fsal and stage == self.tableau.stages - 1:
+            self.last = list(gradients)
+
+    def accept(self, dt: float) -> None:
+        """Add the step's quadrature; dt < 0 for a solve that ran forwards, hence the sign."""
+        add(self.totals, self.first, -dt * self.tableau.b[0])
+        add(self.totals, self.trial, -dt)
+        self.first = self.last
+
+    def error_ratios(self, rtol: float, atol: float) -> Tensor:
+        """RMS error of the parameter quadrature over its tolerance and |dt|, one number a
+        parameter.
+        """
+        errors: Sums = [None if e is None else e.clone() for e in self.error]
+        add(errors, self.first, self.error_weights[0])
+        ratios = [
+            torch.linalg.vector_norm(e / (atol + rtol * (0.0 if total is None else total.abs())))
+            / sqrt(e.numel())
+            for e, total in zip(errors, self.totals, strict=True)
+            if e is not None
+        ]
+        return torch.stack(ratios) if ratios else self.params[0].new_zeros(0)
