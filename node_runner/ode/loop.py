@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import copysign, inf, isfinite, nan, ulp
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from .stats import Counts
 from .step import Buffer, Rates, Stages, Tape, take_step
 from .tableau import Tableau
 from .tolerance import Norm
+
+if TYPE_CHECKING:
+    from .engine.protocol import Stepper
 
 Control = FixedControl | PIControl
 
@@ -85,6 +89,7 @@ class Path:
         self.stages: Stages = Tape(tableau, layout) if graph else Buffer(tableau, layout)
         self.started = False  # stage 0 holds f(t, y)
         self.completed = False  # the last rate holds f at the end of the step just taken
+        self.stepper: Stepper | None = None  # takes the steps, where an engine does
 
     def advance(self, end: float) -> Iterator[Step]:
         """Step until ``end`` is reached exactly, yielding each accepted step.
@@ -102,18 +107,23 @@ class Path:
             if self.attempts >= self.max_steps:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
             self.attempts += 1
-            self.start()
             t1 = self.control.propose(self.t, end)
             self.last_dt = t1 - self.t
-            y1 = take_step(
-                self.f, self.tableau, self.stages, self.t, t1, self.y, self.tableau.stages
-            )
+            y1 = self.attempt(t1)
             if self.tableau.adaptive and not self.accepts(t1, y1, end):
                 continue
             self.counts.accepted += 1
             self.completed = self.tableau.fsal
             yield Step(self.t, t1, self.y, y1, self)
             self.t, self.y, self.started = t1, y1, False
+
+    def attempt(self, t1: float) -> Tensor:
+        """The end of a step to t1, not yet judged."""
+        if self.stepper is None or not self.stepper.fresh:
+            self.start()
+        if self.stepper is not None:
+            return self.stepper(self, t1)
+        return take_step(self.f, self.tableau, self.stages, self.t, t1, self.y, self.tableau.stages)
 
     def start(self) -> None:
         """Make stage 0 hold f(t, y), at no evaluation where the step before has it."""
@@ -128,6 +138,8 @@ class Path:
         """Make sure that the rate at the end of the step is there if interpolation needs it; the
         next step reuses it.
         """
+        if self.stepper is not None and not self.stepper.interpolates:
+            self.stepper.retrace(self, step.t1)
         if not self.completed and self.tableau.rates > self.tableau.stages:
             self.stages.put(self.tableau.stages, self.f(0, step.t1, step.y1))
             self.completed = True
@@ -141,10 +153,13 @@ class Path:
     def accepts(self, t1: float, y1: Tensor, end: float) -> bool:
         """Judge the step just tried by its error ratio."""
         size = abs(t1 - self.t)
-        error = self.stages.error().div_(self.norm.allowed(self.y, y1))
-        error.add_(y1, alpha=0)  # infinity allows any error: 0 times it makes the ratio NaN
-        ratio = size * self.norm.ratios(error, extra=True)[0]
-        self.last_ratio, self.last_error = ratio, error
+        if self.stepper is not None:
+            ratio = self.last_ratio = self.stepper.read()
+        else:
+            error = self.stages.error().div_(self.norm.allowed(self.y, y1))
+            error.add_(y1, alpha=0)  # infinity allows any error: 0 times it makes the ratio NaN
+            ratio = size * self.norm.ratios(error, extra=True)[0]
+            self.last_ratio, self.last_error = ratio, error
         if self.control.judge(size, ratio):
             return True
         self.counts.rejected += 1
@@ -181,6 +196,8 @@ class Path:
 
     def fail(self, cause: str) -> None:
         """Raise a SolverError that tells where, why, and what to try."""
+        if self.stepper is not None and self.attempts:
+            self.stepper.retrace(self, self.t + self.last_dt)
         culprit, advice = self.diagnose(cause)
         component = "no component: none has been measured"
         if self.last_error is not None:

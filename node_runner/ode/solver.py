@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from . import methods
 from .control import FixedControl, PIControl
+from .engine import ENGINES
+from .errors import unknown_name
 from .gradients import Direct, Gradient
 from .gradients.protocol import OnAccept
 from .loop import Path, order_of_control
@@ -35,6 +38,10 @@ class Solver:
             None.
         gradient: ``Direct()``, ``Replay()`` or ``Adjoint()``.
         max_steps: attempts, accepted or rejected, after which a solve fails rather than run on.
+        engine: "eager" runs any f; "compiled" has torch.compile make one graph of a step attempt
+            with f in it, or of a whole solve, which takes up to a minute once and pays where f is
+            small. f must hold no counter and read no value; one that cannot be compiled runs
+            eagerly, and a warning is logged that tells why.
 
     Raises:
         ValueError: for an unknown method, a value out of range, or options that cannot work
@@ -50,12 +57,13 @@ class Solver:
         first_step: float | None = None,
         gradient: Gradient | None = None,
         max_steps: int = 10_000,
+        engine: Literal["eager", "compiled"] = "eager",
     ) -> None:
         self.method, self.tableau = method, methods.get(method)
         self.rtol, self.atol = plain(rtol), plain(atol)
         self.step_size, self.first_step = step_size, first_step
         self.gradient = Direct() if gradient is None else gradient
-        self.max_steps = max_steps
+        self.max_steps, self.engine = max_steps, engine
         self.check()
 
     def check(self) -> None:
@@ -81,6 +89,8 @@ class Solver:
             raise ValueError(
                 f"solver.first_step is {self.first_step!r}, but {self.method} takes fixed steps"
             )
+        if self.engine not in ENGINES:
+            raise unknown_name("solver.engine", self.engine, list(ENGINES))
         for name in ("step_size", "first_step", "max_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -165,10 +175,16 @@ class Solver:
         lands on each output. ``on_accept(step, inside, lands)`` sees each accepted step, the
         outputs strictly inside it, and whether it ends on one.
         """
+        engine = ENGINES[self.engine]
+        if engine is not None and len(problem.ts) == 2 and on_accept is None:
+            if not torch.is_grad_enabled() and (found := engine.solve(self, problem)) is not None:
+                return found
         ts, layout, counts = problem.ts, problem.layout, problem.stats.forward
         norm = Norm(layout, self.rtol, self.atol, problem.weights)
         f = problem.right_side(counts)
         path = self.path(f, layout, ts[0], problem.y0, norm, counts, torch.is_grad_enabled())
+        if engine is not None:
+            engine.drive(path, problem, inside=len(self.stops(ts)) < len(ts) - 1)
         sign = 1.0 if ts[-1] > ts[0] else -1.0
         outputs, i = [], 1
         for end in self.stops(ts):

@@ -25,6 +25,7 @@ class Integrator(Protocol):
     tableau: Tableau
     rtol: Tolerances
     atol: Tolerances
+    engine: str
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         """The solution at ts[1:], shape (len(ts) - 1, width); with a graph where gradients are

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..engine import ENGINES
 from ..loop import Step, interpolate
 from ..problem import Problem
 from ..step import Buffer, Tape, take_step
@@ -110,6 +111,7 @@ class ReplayFunction(torch.autograd.Function):
         guarded = replace(problem, y0=y0.detach(), guard=LeafGuard)
         outputs = solver.integrate(guarded, trail.keep)
         ctx.tableau, ctx.trail, ctx.params = solver.tableau, trail, len(params)
+        ctx.engine = ENGINES[solver.engine]
         ctx.problem = replace(problem, y0=None, params=())
         ctx.save_for_backward(y0, *params, *trail.states)
         trail.states = []  # autograd holds them, and frees them
@@ -143,7 +145,7 @@ def way_back(
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             inputs = [y, *params]
-            results = replay_step(ctx, record, inputs)
+            results = compiled_step(ctx, record, inputs) or replay_step(ctx, record, inputs)
             known = [carry] if not inside else [carry, torch.stack(inside)]
             carry, *gradients = torch.autograd.grad(results, inputs, known, allow_unused=True)
         add(totals, gradients)
@@ -172,6 +174,17 @@ def retake(ctx: Any, record: Record, y: Tensor) -> Tensor:
     stages = Buffer(tableau, problem.layout)
     stages.put(0, f(0, record.t0, y))
     return take_step(f, tableau, stages, record.t0, record.t1, y, tableau.stages - tableau.fsal)
+
+
+def compiled_step(ctx: Any, record: Record, inputs: list[Tensor]) -> list[Tensor] | None:
+    """What ``replay_step`` returns, by an engine that can; only to be differentiated once."""
+    if ctx.engine is None or record.inside:
+        return None
+    y1 = ctx.engine.replay(ctx.problem, ctx.tableau, record.t0, record.t1, inputs[0])
+    if y1 is None:
+        return None
+    refuse_unknown_leaves([y1], inputs)
+    return [y1]
 
 
 def replay_step(ctx: Any, record: Record, inputs: list[Tensor]) -> list[Tensor]:

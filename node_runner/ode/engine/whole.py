@@ -1,0 +1,121 @@
+"""A whole solve in one graph: the loop, its step control and f, for a solve of which only the end
+is wanted.
+
+Each function returns y at the end and a summary (3,) in float64: whether the end was reached, steps
+accepted, steps rejected. What went wrong is not told: an eager solve tells it better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..control import PIControl
+from . import control
+from .plan import Limits, Plan, allowed, attempt, evaluate, measured
+
+try:
+    while_loop = torch.while_loop
+except AttributeError:  # by its older name
+    from torch._higher_order_ops.while_loop import while_loop
+
+
+def fixed(
+    f: Callable, plan: Plan, y: Tensor, t: Tensor, end: Tensor, cap: Tensor, step_size: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Steps of ``step_size`` from t, the last clipped to ``end``: ``FixedControl``."""
+    start, sign = t, torch.sign(end - t)
+    signed_step = torch.copysign(step_size, end - t)
+
+    def unfinished(t: Tensor, y: Tensor, taken: Tensor) -> Tensor:
+        return (t != end) & (taken < cap)
+
+    def step(t: Tensor, y: Tensor, taken: Tensor) -> tuple[Tensor, ...]:
+        t1 = start + signed_step * (taken + 1)
+        t1 = torch.where((end - t1) * sign <= 1e-9 * step_size, end, t1)
+        return t1, attempt(f, plan, t, t1, y, None, None).y1, taken + 1
+
+    zero = torch.zeros_like(t)
+    t, y, taken = while_loop(unfinished, step, (t.clone(), y.clone(), zero))
+    arrived = (t == end) & torch.isfinite(y).all()
+    return y, torch.stack([arrived.double(), taken, zero])
+
+
+def adaptive(
+    f: Callable,
+    plan: Plan,
+    rule: PIControl,
+    y: Tensor,
+    k0: Tensor | None,
+    first: Tensor | None,
+    t: Tensor,
+    end: Tensor,
+    cap: Tensor,
+    limits: Limits,
+) -> tuple[Tensor, Tensor]:
+    """Steps as large as the tolerance allows, from a rate ``k0`` and a step ``first`` if known."""
+    fsal = plan.tableau.fsal
+    if k0 is None:
+        k0 = evaluate(f, plan.layout, t, y)
+    if first is None:
+        first = first_step(f, plan, rule.order, y, k0, t, end, limits)
+
+    def unfinished(state: Tensor, y: Tensor, k0: Tensor) -> Tensor:
+        pace = control.Pace(*state.unbind())
+        return (pace.t != end) & (pace.accepted + pace.rejected < cap) & (pace.going > 0)
+
+    def step(state: Tensor, y: Tensor, k0: Tensor) -> tuple[Tensor, ...]:
+        pace = control.Pace(*state.unbind())
+        if not fsal:
+            k0 = torch.cond(known(pace), kept, anew, (pace.t, y, k0))
+        y1, ratio, rates = attempt(f, plan, pace.t, pace.t1, y, k0, limits)
+        good, pace = control.judge(rule, pace, end, ratio)
+        k1 = torch.where(good, rates[0], k0) if fsal else k0.clone()
+        return control.packed(pace), torch.where(good, y1, y), k1
+
+    def anew(t: Tensor, y: Tensor, k0: Tensor) -> Tensor:
+        return evaluate(f, plan.layout, t, y)
+
+    start = control.packed(control.begun(t, end, first))
+    state, y, _ = while_loop(unfinished, step, (start, y.clone(), k0))
+    pace = control.Pace(*state.unbind())
+    return y, torch.stack([(pace.t == end).double(), pace.accepted, pace.rejected])
+
+
+def known(pace: control.Pace) -> Tensor:
+    """Whether the rate at the start of the step is there: of a step tried again, and the first."""
+    return (pace.retry > 0) | (pace.accepted == 0)
+
+
+def kept(t: Tensor, y: Tensor, k0: Tensor) -> Tensor:
+    return k0.clone()
+
+
+def first_step(
+    f: Callable,
+    plan: Plan,
+    order: int,
+    y: Tensor,
+    rate: Tensor,
+    t: Tensor,
+    end: Tensor,
+    limits: Limits,
+) -> Tensor:
+    """``Path.first_step``; NaN where the first rate is not finite."""
+    layout, left = plan.layout, (end - t).abs()
+    scale = allowed(limits, y, y)
+    d0, d1 = measured(layout, limits, y / scale), measured(layout, limits, rate / scale)
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    h0 = torch.minimum(torch.where(small, 1e-6, 0.01 * d0 / d1), left)
+    dt = torch.copysign(h0, end - t)
+    probe = evaluate(f, layout, t + dt, y + dt.to(y.dtype) * rate)
+    d2 = measured(layout, limits, (probe - rate) / scale) / h0
+    steepest = torch.where(d2 > d1, d2, d1)
+    h1 = (0.01 / steepest) ** (1 / order)
+    h1 = torch.where(torch.isfinite(h1), h1, torch.inf)
+    found = torch.where(
+        steepest <= 1e-15, left / 10, torch.minimum(torch.minimum(100 * h0, h1), left)
+    )
+    return torch.where(torch.isfinite(d0 + d1), found, torch.nan)

@@ -1,0 +1,328 @@
+"""The engine compiled: the numbers, counts and failures of the eager one, and when it gives way.
+
+What is laid out in graphs is tested with torch.compile's backend that only traces, which takes a
+tenth of the time; the backend of users on a few small problems.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from gradient_cases import gradients, largest_difference, make_case
+from ode_problems import bend, logistic, make_solver
+from torch import nn
+
+from node_runner.fields import MLP
+from node_runner.flow import CNF, Exact
+from node_runner.ode import Adjoint, Direct, Replay, Solver, SolverError
+from node_runner.ode.engine import graphs
+
+Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
+ROUNDING = 1e-13
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    """No graph and no warning of the test before; no test where nothing can be compiled."""
+    if (missing := graphs.no_compiler()) is not None:
+        pytest.skip(missing)
+    torch._dynamo.reset()
+    graphs.graphs.clear()
+    graphs.told.clear()
+    torch._dynamo.utils.counters.clear()
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """torch.compile with a backend that runs what was traced as it is."""
+    compile_ = torch.compile
+
+    def tracing(function, options, **rest):
+        return compile_(function, backend="eager", **rest)
+
+    monkeypatch.setattr(torch, "compile", tracing)
+
+
+@pytest.fixture
+def warnings(caplog):
+    caplog.set_level(logging.WARNING, graphs.__name__)
+    return lambda: [r.getMessage() for r in caplog.records if r.name == graphs.__name__]
+
+
+def compiled_graphs():
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def both(name, f, y0, ts, **options):
+    """The eager solution and the compiled one, without gradient."""
+    with torch.no_grad():
+        return [
+            make_solver(name, engine=engine, **options)(f, y0, ts)
+            for engine in ("eager", "compiled")
+        ]
+
+
+def same(eager, compiled):
+    assert compiled.stats == eager.stats
+    return (compiled.outputs - eager.outputs).abs().max().item()
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A divergence with the same probes each time."""
+
+    signs: torch.Tensor
+
+    def probes(self, x):
+        return self.signs
+
+
+def late(t, y):
+    """Still, then suddenly fast, so that steps are rejected."""
+    return torch.sin(y) * (1 + 40 * torch.sigmoid(60 * (t - 0.4)))
+
+
+@pytest.mark.parametrize("ts", [[0.0, 1.0], [1.0, 0.0], [0.0, 0.3, 0.35, 1.0]])
+@pytest.mark.parametrize("name", ["dopri5", "dopri8", "fehlberg2", "rk4"])
+def test_the_same_steps_are_taken(name, ts, traced, warnings):
+    """Whole solves and single steps, with and without FSAL, with and without interpolation: equal
+    to rounding, which adaptive steps hand on, in as many evaluations and rejections.
+    """
+    eager, compiled = both(name, late, Y0, ts)
+    assert same(eager, compiled) < (1e-9 if name[:5] == "dopri" else 1e-7)
+    assert warnings() == [] and compiled_graphs() > 0
+
+
+def test_steps_are_rejected_in_that_test(traced):
+    eager, _ = both("dopri5", late, Y0, [0.0, 1.0])
+    assert eager.stats.forward.rejected > 0
+
+
+@pytest.mark.parametrize("step_size", [0.07, 0.25, float("inf")])
+def test_fixed_grids_agree_to_rounding(step_size, traced):
+    assert same(*both("rk4", bend, Y0, [0.0, 1.3], step_size=step_size)) < ROUNDING
+
+
+def test_a_first_step_and_tolerances_of_each_entry_are_heeded(traced, warnings):
+    def turn(t, state):
+        x, v = state
+        return v, -x
+
+    y0 = (Y0, torch.zeros(2, 3, dtype=torch.float64)[0])
+    options = {"rtol": [1e-4, 1e-7], "atol": [1e-4, 1e-9], "first_step": 0.01}
+    eager, compiled = (
+        Solver("tsit5", engine=engine, **options)(turn, y0, [0.0, 2.0])
+        for engine in ("eager", "compiled")
+    )
+    assert same(eager, compiled) < 1e-9 and not warnings()
+    with torch.no_grad():
+        whole = Solver("tsit5", engine="compiled", **options)(turn, y0, [0.0, 2.0])
+    assert same(eager, whole) < 1e-9 and not warnings()
+
+
+@pytest.mark.parametrize("kind", ["tuple", "quadratures"])
+@pytest.mark.parametrize(
+    "gradient", [Direct(), Replay(), Adjoint()], ids=lambda g: type(g).__name__
+)
+@pytest.mark.parametrize("inside", [True, False], ids=["outputs", "end"])
+def test_gradients_are_those_of_the_eager_engine(kind, gradient, inside, traced, warnings):
+    case = make_case(kind)
+    if not inside:
+        case.ts = (case.ts[0], case.ts[-1])
+    options = {"tol": 1e-6, "gradient": gradient}
+    eager, stats = gradients(make_solver("dopri5", **options), case)
+    compiled, counted = gradients(make_solver("dopri5", engine="compiled", **options), case)
+    assert largest_difference(eager, compiled) < 1e-9 * max(g.abs().max() for g in eager.values())
+    assert counted == stats and not warnings()
+
+
+@pytest.mark.parametrize("gradient", [Replay(), Replay(states=2)], ids=["all", "two"])
+def test_replay_may_be_bounded_and_differentiated_twice(gradient, traced, warnings):
+    def curvature(engine):
+        y0 = Y0.clone().requires_grad_()
+        solver = make_solver("bosh3", 1e-4, engine=engine, gradient=gradient)
+        end = solver(logistic, y0, [0.0, 1.5]).final
+        (once,) = torch.autograd.grad(end.sum(), y0, retain_graph=True)
+        (slope,) = torch.autograd.grad(end.sum(), y0, create_graph=True)
+        return once, slope, torch.autograd.grad(slope.square().sum(), y0)[0]
+
+    for eager, compiled in zip(curvature("eager"), curvature("compiled"), strict=True):
+        assert (eager - compiled).abs().max() < 1e-9
+    assert not warnings()
+
+
+@pytest.mark.parametrize("gradient", [Replay(), Adjoint()], ids=lambda g: type(g).__name__)
+@pytest.mark.parametrize("name", ["bosh3", "rk4"])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_unknown_leaf_is_refused(name, gradient, wanted, traced):
+    hidden = torch.ones((), dtype=torch.float64, requires_grad=True)
+    solver = make_solver(name, engine="compiled", gradient=gradient)
+    with pytest.raises(ValueError, match="neither in y0 nor in the parameters"):
+        solver(lambda t, y: hidden * y, Y0.clone().requires_grad_(wanted), [0.0, 1.0])
+
+
+FAILURES = {
+    "blow-up": ("dopri5", lambda t, y: y * y, {}, [0.0, 5.0]),
+    "NaN": ("dopri5", lambda t, y: torch.sqrt(0.5 - t) * y, {}, [0.0, 2.0]),
+    "first rate": ("dopri5", lambda t, y: y / (t * 0), {}, [0.0, 1.0]),
+    "cap": ("bosh3", logistic, {"max_steps": 7}, [0.0, 5.0]),
+    "fixed NaN": ("rk4", lambda t, y: torch.log(0.5 - t) * y, {}, [0.0, 1.0]),
+    "fixed cap": ("euler", logistic, {"max_steps": 7}, [0.0, 5.0]),
+}
+
+
+@pytest.mark.parametrize("grad", [True, False], ids=["steps", "whole"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failure_says_the_same(failure, grad, traced):
+    name, f, options, ts = FAILURES[failure]
+    found = []
+    for engine in ("eager", "compiled"):
+        with torch.set_grad_enabled(grad), pytest.raises(SolverError) as caught:
+            make_solver(name, engine=engine, **options)(f, Y0, ts)
+        found.append(caught.value)
+    eager, compiled = found
+    assert (compiled.cause, compiled.advice) == (eager.cause, eager.advice)
+    assert compiled.steps == pytest.approx(eager.steps, abs=2)  # nearing a singularity
+    assert compiled.t == pytest.approx(eager.t) and compiled.component == eager.component
+
+
+def test_mistakes_in_f_are_told_as_ever(traced):
+    with pytest.raises(ValueError, match="which has shape"):
+        Solver(engine="compiled")(lambda t, y: y[:2], Y0, [0.0, 1.0])
+
+
+def test_one_graph_serves_all_times_tolerances_and_closures(traced):
+    """What a training loop changes from step to step compiles nothing anew."""
+
+    def solve(scale, end, tol):
+        with torch.no_grad():
+            f = partial(lambda s, t, y: -s * y, scale)
+            return Solver("bosh3", tol, tol, engine="compiled")(f, Y0, [0.0, end]).final
+
+    solve(torch.ones(3, dtype=torch.float64), 1.0, 1e-3)
+    made = compiled_graphs()
+    for i in range(1, 20):
+        end = solve(torch.full((3,), float(i), dtype=torch.float64), 1.0 / i, 10.0 ** -(3 + i % 3))
+        assert torch.allclose(end, Y0 * torch.exp(torch.tensor(-1.0)), rtol=1e-2)
+    assert compiled_graphs() == made
+
+
+def test_a_counter_in_f_stops_compiling_after_a_few_tries(traced, warnings):
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, t, y):
+            self.calls += 1
+            return -y * (1 + 0 * self.calls)
+
+    f = Counting()
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for _ in range(6):
+            end = Solver("rk4", step_size=0.5, engine="compiled")(f, Y0, [0.0, 1.0])
+    assert compiled_graphs() <= 6 and len(warnings()) >= 1
+    assert end.stats.forward.nfe == 8
+    assert (end.final - Y0 * torch.exp(torch.tensor(-1.0))).abs().max() < 1e-3
+
+
+def reads_a_value(t, y):
+    return -y if y.sum().item() > 0 else -2 * y
+
+
+def branches(t, y):
+    return -y if t < 0.5 else -2 * y
+
+
+@pytest.mark.parametrize("f", [reads_a_value, branches])
+def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once(f, traced, warnings):
+    eager, compiled = both("bosh3", f, Y0, [0.0, 1.0])
+    assert same(eager, compiled) < ROUNDING
+    said = warnings()
+    assert said and all("falls back to eager: f (" in line and f.__name__ in line for line in said)
+    both("bosh3", f, Y0, [0.0, 2.0])
+    Solver("bosh3", engine="compiled")(f, Y0, [0.0, 1.0])
+    assert len(warnings()) == len(set(warnings()))
+
+
+def test_without_a_compiler_solves_run_eagerly_and_say_so_once(monkeypatch, warnings):
+    monkeypatch.setattr(graphs, "no_compiler", lambda: "no C++ compiler was found")
+    for _ in range(2):
+        assert same(*both("bosh3", logistic, Y0, [0.0, 1.0])) == 0.0
+    (said,) = warnings()
+    assert "no C++ compiler" in said and compiled_graphs() == 0
+
+
+def test_shapes_of_one_f_have_an_end(monkeypatch, traced, warnings):
+    monkeypatch.setattr(graphs, "LIMIT", 3)
+    for n in range(1, 7):
+        eager, compiled = both("euler", bend, torch.ones(n, dtype=torch.float64), [0.0, 0.2])
+        assert same(eager, compiled) < ROUNDING
+    assert compiled_graphs() <= 3 * 3
+    assert any("3 compiled graphs" in line for line in warnings())
+
+
+def test_graphs_go_with_their_field(traced):
+    net = nn.Linear(3, 3).double()
+
+    class Field(nn.Module):
+        def forward(self, t, y):
+            return net(y)
+
+    f = Field()
+    with torch.no_grad():
+        Solver("euler", step_size=0.5, engine="compiled")(f, Y0, [0.0, 1.0])
+    assert len(graphs.graphs) == 1
+    del f
+    gc.collect()
+    assert len(graphs.graphs) == 0
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="did you mean 'compiled'"):
+        Solver(engine="compile")
+
+
+# With the backend of users.
+
+
+def test_a_whole_solve_on_the_device(warnings):
+    eager, compiled = both("bosh3", late, Y0, [0.0, 1.0])
+    assert same(eager, compiled) < 1e-9 and not warnings()
+
+
+@pytest.mark.parametrize("gradient", [Direct(), Replay()], ids=lambda g: type(g).__name__)
+def test_a_training_step(gradient, warnings):
+    torch.manual_seed(3)
+    case = make_case("tensor")
+    case.ts = (0.0, 1.0)
+    options = {"step_size": 0.4, "gradient": gradient}
+    eager, stats = gradients(make_solver("heun2", **options), case, times=False)
+    compiled, counted = gradients(make_solver("heun2", engine="compiled", **options), case, False)
+    assert largest_difference(eager, compiled) < ROUNDING and counted == stats
+    assert not warnings()
+
+
+def flow_both_ways(solver, options, divergence):
+    field, x = MLP(2, (4,)).double(), torch.randn(5, 2, dtype=torch.float64)
+    with torch.no_grad():
+        return [
+            CNF(field, Solver(solver, engine=engine, **options), divergence).log_prob(x)
+            for engine in ("eager", "compiled")
+        ]
+
+
+def test_the_field_of_a_flow_is_traced(traced, warnings):
+    """A divergence by torch.func.vjp, here under vmap, within the loop of a graph."""
+    (eager, transport), (compiled, counted) = flow_both_ways("bosh3", {}, Exact())
+    assert (eager - compiled).abs().max() < 1e-9 and not warnings()
+    assert counted.stats == transport.stats
+
+
+def test_the_field_of_a_flow_is_compiled(warnings):
+    divergence = Fixed(torch.tensor([1.0, -1.0], dtype=torch.float64).expand(1, 5, 2))
+    (eager, _), (compiled, _) = flow_both_ways("heun2", {"step_size": 0.5}, divergence)
+    assert (eager - compiled).abs().max() < ROUNDING and not warnings()
