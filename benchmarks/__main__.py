@@ -10,7 +10,15 @@ import sys
 
 from benchmarks.harness import begin, parser
 
-NAMES = ("van_der_pol", "ffjord_step", "tabular_step", "image_step", "odenet_step", "evaluations")
+NAMES = (
+    "van_der_pol",
+    "compiled",
+    "ffjord_step",
+    "tabular_step",
+    "image_step",
+    "odenet_step",
+    "evaluations",
+)
 NAMES += ("memory", "runner", "sweep")
 
 

@@ -58,21 +58,29 @@ class Timing:
         return f"{1e3 * self.median:.2f} ± {self.noise:.0%}"
 
 
-def interleave(runs: Mapping[str, Callable[[], Any]], rounds: int = 11) -> dict[str, Timing]:
+def interleave(
+    runs: Mapping[str, Callable[[], Any]], rounds: int = 11, fill: float = 0.0
+) -> dict[str, Timing]:
     """Time A B C A B C ..., so that whatever slows the machine slows all alike; one warm-up each.
 
     Garbage is collected before each run and not during another's, and what a run returns is freed
-    within its own time.
+    within its own time. A run that takes less than ``fill`` seconds is repeated within its turn as
+    often as that allows, and the time of one reported: else what the others and the collection left
+    in the caches is much of what is measured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
+    often = dict.fromkeys(runs, 1)
     for counted in range(-1, rounds):
         for name, run in runs.items():
             gc.collect()
             start = time.perf_counter()
-            run()
-            took = time.perf_counter() - start
+            for _ in range(often[name]):
+                run()
+            took = (time.perf_counter() - start) / often[name]
             if counted >= 0:
                 seconds[name].append(took)
+            else:
+                often[name] = max(1, int(fill / took))
     return {name: Timing(values) for name, values in seconds.items()}
 
 
