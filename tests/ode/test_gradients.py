@@ -226,15 +226,6 @@ def test_stats_count_the_calls_of_both_passes(gradient, draw):
     assert solution.stats.forward.nfe + solution.stats.backward.nfe == len(calls)
 
 
-@without_graph
-def test_second_derivatives_are_refused_not_wrong(gradient, draw):
-    y0 = draw(3).requires_grad_()
-    final = Solver(gradient=gradient)(Net(3), y0, [0.0, 1.0]).final
-    (first,) = torch.autograd.grad(final.square().sum(), y0, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
 def test_direct_has_second_derivatives(draw):
     y0 = draw(3).requires_grad_()
     solver = Solver("rk4", step_size=0.25)
