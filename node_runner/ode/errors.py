@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 
-class SolverError(ArithmeticError):
+class SolverError(ArithmeticError, AssertionError):
     """A solve that cannot reach the end of its interval.
+
+    An ``AssertionError`` as well, which is what torchdiffeq raises on a step that underflows and at
+    its cap on steps: code that retries on it goes on working.
 
     Attributes:
         method: name of the method.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from math import copysign, inf, isfinite, nan, ulp
 from typing import TYPE_CHECKING
@@ -90,6 +90,9 @@ class Path:
         self.started = False  # stage 0 holds f(t, y)
         self.completed = False  # the last rate holds f at the end of the step just taken
         self.stepper: Stepper | None = None  # takes the steps, where an engine does
+        self.heading = 0.0  # the sign of time's direction
+        self.stops: Sequence[float] = ()  # times where a step has to end
+        self.jumps: Set[float] = frozenset()  # those past which f is evaluated anew
 
     def advance(self, end: float) -> Iterator[Step]:
         """Step until ``end`` is reached exactly, yielding each accepted step.
@@ -98,6 +101,15 @@ class Path:
             SolverError: when the step underflows, the cap on steps is reached, or the state is not
             finite.
         """
+        self.heading = sign = copysign(1.0, end - self.t)
+        ahead = {s for s in self.stops if sign * self.t < sign * s < sign * end} | {end}
+        for stop in sorted(ahead, reverse=sign < 0):
+            yield from self.stretch(stop)
+            if stop in self.jumps:
+                self.jump(self.y)
+
+    def stretch(self, end: float) -> Iterator[Step]:
+        """``advance`` where no stop lies between."""
         if self.control is None:
             self.start()
             self.control = PIControl(self.first_step(end), order_of_control(self.tableau))
@@ -163,17 +175,15 @@ class Path:
         if self.control.judge(size, ratio):
             return True
         self.counts.rejected += 1
-        if self.control.dt <= 16 * ulp(max(abs(self.t), abs(end))):
+        if self.control.dt <= 16 * ulp(max(abs(self.t), abs(end if isfinite(end) else t1))):
             self.fail("the step size underflows")
         return False
 
     @torch.no_grad()
     def first_step(self, end: float) -> float:
-        """A size whose local error should be near the tolerance (Hairer, Norsett, Wanner, II.4, p.
-        169).
+        """A size whose local error is near the tolerance (Hairer, Norsett, Wanner, II.4, p. 169).
 
-        One more evaluation, no further from t than ``end``. No graph: the choice of a step is not
-        differentiated.
+        One more evaluation, no further from t than ``end``. No graph: no choice is differentiated.
         """
         left = abs(end - self.t)
         rate = self.stages.rate(0)

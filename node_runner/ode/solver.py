@@ -22,7 +22,7 @@ from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
 from .step import Rates
-from .tolerance import Norm, Tolerances
+from .tolerance import Norm, as_list, plain
 
 
 class Solver:
@@ -42,6 +42,7 @@ class Solver:
             with f in it, or of a whole solve, which takes up to a minute once and pays where f is
             small. f must hold no counter and read no value; one that cannot be compiled runs
             eagerly, and a warning is logged that tells why.
+        steering: called with every path before it starts, to change its control (see ``compat``).
 
     Raises:
         ValueError: for an unknown method, a value out of range, or options that cannot work
@@ -58,12 +59,13 @@ class Solver:
         gradient: Gradient | None = None,
         max_steps: int = 10_000,
         engine: Literal["eager", "compiled"] = "eager",
+        steering: Callable[[Path], None] | None = None,
     ) -> None:
         self.method, self.tableau = method, methods.get(method)
         self.rtol, self.atol = plain(rtol), plain(atol)
         self.step_size, self.first_step = step_size, first_step
         self.gradient = Direct() if gradient is None else gradient
-        self.max_steps, self.engine = max_steps, engine
+        self.max_steps, self.engine, self.steering = max_steps, engine, steering
         self.check()
 
     def check(self) -> None:
@@ -91,6 +93,8 @@ class Solver:
             )
         if self.engine not in ENGINES:
             raise unknown_name("solver.engine", self.engine, list(ENGINES))
+        if self.steering is not None and self.engine != "eager":
+            raise ValueError("solver.steering needs engine='eager': no compiled step obeys it")
         for name in ("step_size", "first_step", "max_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -236,15 +240,9 @@ class Solver:
             control = FixedControl(self.step_size)
         elif self.first_step is not None:
             control = PIControl(self.first_step, order_of_control(self.tableau))
-        return Path(
+        path = Path(
             f, self.tableau, self.method, layout, t, y, control, norm, counts, self.max_steps, graph
         )
-
-
-def plain(tolerance: Tolerances) -> Tolerances:
-    """A number of any library as a float; one for each entry as it is."""
-    return tolerance if isinstance(tolerance, Sequence) else float(tolerance)
-
-
-def as_list(value: float | Sequence[float]) -> list[float]:
-    return list(value) if isinstance(value, Sequence) else [float(value)]
+        if self.steering is not None:
+            self.steering(path)
+        return path

@@ -37,16 +37,20 @@ class Adjoint:
         norm: "state" lets y and a alone choose the steps, since nothing depends on the parameter
             quadrature (Kidger et al. 2021, arXiv:2009.09457, the seminorm); "full" puts its error
             in as well, as the original code does.
+        strict: False takes what f uses besides y0 and ``params`` for constants.
+
+    A parameter that f does not use has a gradient of zero, not None.
 
     Raises:
-        ValueError: if f uses a tensor that requires a gradient and is not in ``params``; seen at
-        its first evaluation, and once a step on the way back. NotImplementedError: where its
-        gradient is differentiated again.
+        ValueError: if strict and f uses a tensor that requires a gradient and is not in
+        ``params``; seen at its first evaluation, and once a step on the way back.
+        NotImplementedError: where its gradient is differentiated again.
     """
 
     rtol: float | None = None
     atol: float | None = None
     norm: Literal["state", "full"] = "state"
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if self.norm not in ("state", "full"):
@@ -79,8 +83,8 @@ class AdjointFunction(torch.autograd.Function):
     def forward(
         ctx: Any, policy: Adjoint, solver: Integrator, problem: Problem, y0: Tensor, *params: Tensor
     ) -> Tensor:
-        guarded = replace(problem, y0=y0.detach(), guard=LeafGuard)
-        outputs = solver.integrate(guarded)
+        guard = LeafGuard if policy.strict else None
+        outputs = solver.integrate(replace(problem, y0=y0.detach(), guard=guard))
         ctx.policy, ctx.solver, ctx.problem = policy, solver, replace(problem, y0=None, params=())
         ctx.save_for_backward(outputs, *params)
         return outputs
@@ -103,7 +107,9 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     outputs, *params = ctx.saved_tensors
     problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.fed_width
     wanted = [p for p in params if p.requires_grad]
-    field = BackwardField(problem, wanted, ctx.solver.tableau, ctx.policy.norm == "full")
+    policy = ctx.policy
+    full, strict = policy.norm == "full", policy.strict
+    field = BackwardField(problem, wanted, ctx.solver.tableau, full, strict)
     carry = torch.zeros_like(cotangents[-1])
     path = None
     for i in range(len(ts) - 1, 0, -1):
@@ -111,7 +117,7 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         field.quadrature_adjoint = carry[n:]
         start = torch.cat([outputs[i - 1, :n], carry[:n]])
         if path is None:
-            path = backward_path(ctx.policy, ctx.solver, problem, field, ts[i], start)
+            path = backward_path(policy, ctx.solver, problem, field, ts[i], start)
         else:
             path.jump(start)
         field.jump_at = ts[i - 1]
@@ -121,8 +127,12 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     if not ctx.solver.tableau.adaptive and not bool(torch.isfinite(path.y).all()):
         path.fail("the adjoint is not finite at the end of the backward solve")
     totals = iter(field.totals)
-    gradients = [next(totals) if p.requires_grad else None for p in params]
+    gradients = [or_zero(next(totals), p) if p.requires_grad else None for p in params]
     return None, None, None, carry, *gradients
+
+
+def or_zero(total: Tensor | None, param: Tensor) -> Tensor:
+    return torch.zeros_like(param) if total is None else total
 
 
 def backward_path(

@@ -25,9 +25,14 @@ class BackwardField:
     """
 
     def __init__(
-        self, problem: Problem, params: list[Tensor], tableau: Tableau, full: bool
+        self,
+        problem: Problem,
+        params: list[Tensor],
+        tableau: Tableau,
+        full: bool,
+        strict: bool = True,
     ) -> None:
-        self.problem, self.params, self.tableau = problem, params, tableau
+        self.problem, self.params, self.tableau, self.strict = problem, params, tableau, strict
         self.right_side = problem.right_side(problem.stats.backward)
         self.quadrature_adjoint: Tensor | None = None
         # Where a is about to change, so that no step starts from the rate there.
@@ -47,7 +52,7 @@ class BackwardField:
             y = flat[:n].detach().requires_grad_()
             found = self.right_side(stage, t, y)
             inputs = [y, *self.params] if self.uses_params(stage, t) else [y]
-            if stage in (0, 1):  # once a step or oftener
+            if self.strict and stage in (0, 1):  # once a step or oftener
                 refuse_unknown_leaves(found, [y, *self.params])
             cotangents = layout.entries(torch.cat([flat[n:], self.quadrature_adjoint]))
             live = [
