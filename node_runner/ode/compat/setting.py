@@ -1,0 +1,65 @@
+"""What a solve is told, and what it may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ..gradients.leaves import LeafGuard
+from ..gradients.protocol import OnAccept
+from ..problem import Problem
+from ..state import Layout, State, rates
+from .form import Form
+from .norm import Tolerance
+
+Event = Callable[[Tensor, Tensor], Tensor]  # (t, flat state) -> one number
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a solve is told, for states of one form."""
+
+    method: str
+    options: dict
+    rtol: Tolerance
+    atol: Tolerance
+    form: Form
+    layout: Layout
+    called: dict[str, Callable]  # callbacks by their event
+
+
+class Means(Protocol):
+    """One way to solve for states of one form."""
+
+    def solve(self, f: Callable, y0: State, t: Tensor) -> State:
+        """The states at t, shape (T, *y0.shape) each, with a graph where gradients are enabled."""
+
+    def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
+        """The flat states at problem.ts[1:], shape (T - 1, width)."""
+
+    def until(
+        self, f: Callable, y0: State, t0: Tensor, event: Event, sign: float
+    ) -> tuple[float, Tensor]:
+        """The time of the event after (sign -1: before) t0, and the flat state then, with the graph
+        of the solve to that fixed time.
+        """
+
+
+def flat_field(f: Callable, layout: Layout) -> Callable[[Tensor, Tensor], Tensor]:
+    """f on flat states."""
+    return lambda t, flat: layout.flatten(rates(f(t, layout.state(flat)), layout))
+
+
+def guarded(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
+    """The problem's f on flat states, counted, and looked at where the problem has a guard."""
+    layout, counts = problem.layout, problem.stats.forward
+
+    def found(stage: int | None, t: Tensor, flat: Tensor) -> list[Tensor]:
+        counts.nfe += 1
+        return rates(problem.f(t, layout.state(flat)), layout)
+
+    look = found if problem.guard is None else LeafGuard(found, problem.params)
+    return lambda t, flat: layout.flatten(look(None, t, flat))

@@ -1,0 +1,108 @@
+"""odeint and odeint_dense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..state import State
+from .adaptive import Adaptive
+from .call import on_graph, read_call
+from .options import ADAPTIVE
+from .search import find, states_at
+
+
+def odeint(
+    func: Callable,
+    y0: State,
+    t: Tensor,
+    *,
+    rtol: object = 1e-7,
+    atol: object = 1e-9,
+    method: str | None = None,
+    options: dict | None = None,
+    event_fn: Callable | None = None,
+) -> State | tuple[Tensor, State]:
+    """Solve dy/dt = func(t, y), y(t[0]) = y0, and backpropagate through the solver's own steps.
+
+    Args:
+        func: (t, y) -> dy/dt, t a 0-dim tensor of y's real dtype. It is called as it is: nothing is
+            captured, and its side effects happen at every evaluation.
+        y0: a tensor of any shape, real or complex, or a tuple of such, whose dtypes are promoted to
+            one.
+        t: strictly monotone times in either direction, shape (T,).
+        rtol, atol: of the local error: a number, a tensor that broadcasts to y0, or one of either
+            for each entry of a tuple.
+        method: torchdiffeq's names (``rk4`` is the 3/8 rule); dopri5 unless given.
+        options: see the package's docstring. One that the method does not know is warned of.
+        event_fn: (t, y) -> tensor. The solve then goes on from t[0], in the direction of t[1], to
+            the first time that an element of it changes its sign.
+
+    Returns:
+        The solution at t, shape (T, *y0.shape), or a tuple of such; with event_fn, the event's time
+        and the states at t[0] and then, shape (2, *y0.shape). The time carries no gradient here
+        (see ``odeint_event``).
+
+    Raises:
+        ValueError: for arguments that do not fit.
+        SolverError: where the solve cannot reach its end; also an AssertionError.
+    """
+    call = read_call(func, y0, t, rtol, atol, method, options)
+    if event_fn is not None:
+        return states_at(call, *find(call, event_fn))
+    return call.form.outer(call.means.solve(call.f, call.y0, call.t))
+
+
+def odeint_dense(
+    func: Callable,
+    y0: State,
+    t0: Tensor | float,
+    t1: Tensor | float,
+    *,
+    rtol: object = 1e-7,
+    atol: object = 1e-9,
+    method: str | None = None,
+    options: dict | None = None,
+) -> Callable[[Tensor | float | Sequence[float]], State]:
+    """Solve from t0 to t1 and return the solution as a function of time.
+
+    That function takes a time (float or 0-dim tensor) or several (shape (T,)) between t0 and t1 and
+    returns the state there, several with a leading dimension T. It is differentiable in y0, in what
+    func uses, and in the times, as dy/dt = func(t, y). All steps are kept: memory is that of
+    their stages. dopri5 and tsit5 use their own interpolants, methods up to order 4 Hermite's
+    cubic, dopri8 a shorter step of its own at 12 evaluations a time.
+
+    Args:
+        func, y0, rtol, atol, method, options: as in ``odeint``; any adaptive method.
+        t0, t1: ends of the solve, in either direction.
+
+    Raises:
+        ValueError: for arguments that do not fit, or, later, a time outside.
+        SolverError: where the solve cannot reach t1.
+    """
+    like = t0 if isinstance(t0, Tensor) else torch.tensor(float(t0), dtype=torch.float64)
+    t = torch.stack([like.reshape(()), torch.as_tensor(t1).to(like).reshape(())])
+    call = read_call(func, y0, t, rtol, atol, method, options)
+    if not isinstance(call.means, Adaptive):
+        raise ValueError(
+            f"method is {method!r}, whose steps have no interpolant of their accuracy; odeint_dense"
+            f" takes one of {', '.join(ADAPTIVE)}"
+        )
+    dense = call.means.dense(call.f, call.y0, call.t[0], call.t[1].item())
+    form, layout = call.form, call.setting.layout
+
+    def solution(times: Tensor | float | Sequence[float]) -> State:
+        seen = times if isinstance(times, Tensor) else torch.tensor(times, dtype=torch.float64)
+        if seen.dim() > 1:
+            raise ValueError(f"times have shape {tuple(seen.shape)}, must be () or (T,)")
+        wanted = seen.reshape(-1)
+        ys = dense(wanted.tolist())
+        if on_graph(wanted):
+            rates = [dense.rate(t, y) for t, y in zip(wanted.tolist(), ys, strict=True)]
+            zeros = (wanted - wanted.detach()).to(ys)
+            ys = ys + torch.stack(rates) * zeros[:, None]
+        return form.outer(layout.state(ys if seen.dim() else ys[0]))
+
+    return solution
