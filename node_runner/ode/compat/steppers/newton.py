@@ -12,6 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...gradients.again import Once
+
+REFUSAL = (
+    "the gradient of an implicit Runge-Kutta step cannot be differentiated again, since how its "
+    "stages move is not: take an explicit or an Adams method for gradients of gradients"
+)
 ROUNDING = 16.0  # residuals this many times the rounding of their terms are zero
 SLOW = 0.1  # a residual not this much smaller than the last asks for new Jacobians
 
@@ -199,24 +205,7 @@ class Solution(torch.autograd.Function):
         (k,) = ctx.saved_tensors
         matrix = ctx.equations.matrix(ctx.equations.jacobians(k)).detach()
         solved = torch.linalg.solve(matrix.mT, gradient.detach().reshape(-1)).view_as(gradient)
-        return Once.apply(-solved, k), None, None
-
-
-class Once(torch.autograd.Function):
-    """A gradient that is not to be differentiated again: r is known at fixed k, so a derivative
-    through it would leave out how k moves.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, k: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:
-        raise NotImplementedError(
-            "the gradient of an implicit Runge-Kutta step cannot be differentiated again: take an "
-            "explicit or an Adams method for gradients of gradients"
-        )
+        return Once.apply(REFUSAL, -solved, k)[0], None, None
 
 
 def attach(equations: Equations, k: Tensor) -> Tensor:
