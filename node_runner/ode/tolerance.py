@@ -89,3 +89,12 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> float | Tensor:
         )
     each = torch.tensor([float(v) for v in value], dtype=layout.dtype, device=layout.device)
     return each.repeat_interleave(torch.tensor(layout.sizes, device=layout.device))
+
+
+def plain(tolerance: Tolerances) -> Tolerances:
+    """A number of any library as a float; one for each entry as it is."""
+    return tolerance if isinstance(tolerance, Sequence) else float(tolerance)
+
+
+def as_list(value: float | Sequence[float]) -> list[float]:
+    return list(value) if isinstance(value, Sequence) else [float(value)]
