@@ -50,7 +50,8 @@ class Bracket:
         toward = copysign(1.0, middle - secant)
         shift = 0.2 * width * width / self.length
         truncated = secant + toward * shift if shift <= abs(middle - secant) else middle
-        slack = max(0.0, self.tolerance * 2.0 ** (self.most - self.taken - 1) - width / 2)
+        # The thousandth is for rounding, which must not make the last bracket a little too long.
+        slack = max(0.0, 0.999 * self.tolerance * 2.0 ** (self.most - self.taken - 1) - width / 2)
         if abs(truncated - middle) > slack:
             truncated = middle - toward * slack
         return truncated if self.a < truncated < self.b else middle

@@ -37,6 +37,8 @@ class DenseSolution:
     again but by a backward pass of ``Replay`` or ``Adjoint``. Second derivatives are those of the
     strategy, with those in t under ``Direct`` alone.
 
+    >>> import torch
+    >>> from node_runner.ode import Solver
     >>> dense = Solver().dense(lambda t, y: -y, torch.ones(3), 0.0, 1.0)
     >>> dense(0.5).shape, dense([0.1, 0.2]).shape, dense(torch.linspace(0, 1, 5)).shape
     (torch.Size([3]), torch.Size([2, 3]), torch.Size([5, 3]))

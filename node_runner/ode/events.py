@@ -75,6 +75,8 @@ class EventSolution:
     or of different ones, the first that is found is not always the first. A g that is zero at t0,
     as after a bounce, starts with its sign just after.
 
+    >>> import torch
+    >>> from node_runner.ode import Solver
     >>> falling = lambda t, y: torch.stack((y[1], torch.full_like(y[1], -9.81)))
     >>> hit = Solver().event(falling, torch.tensor([1.0, 0.0]), 0.0, lambda t, y: y[0], t_end=9.0)
     >>> hit.found, round(hit.t.item(), 3)
@@ -134,7 +136,14 @@ def solve_until(
 
 
 def crossing(watch: Watch, layout: Layout, step: KeptStep, flat: Tensor, t: Tensor) -> Tensor:
-    """The time of the event, with the gradient that the implicit function theorem gives it."""
+    """The time of the event, with the gradient that the implicit function theorem gives it where
+    the solution or the condition has one.
+    """
+    if (
+        not flat.requires_grad
+        and not value(watch.events, watch.index, layout, t.to(flat), flat).requires_grad
+    ):
+        return t
     y = flat if flat.requires_grad else flat.detach().requires_grad_()
     at = t.detach().to(y).requires_grad_()
     g = value(watch.events, watch.index, layout, at, y)
@@ -142,10 +151,12 @@ def crossing(watch: Watch, layout: Layout, step: KeptStep, flat: Tensor, t: Tens
     if g.requires_grad:
         g_t, g_y = torch.autograd.grad(g, (at, y), retain_graph=True, allow_unused=True)
         along = [] if g_t is None else [g_t]
-        along += [] if g_y is None else [torch.dot(g_y, step.slope(float(t)))]
+        along += [] if g_y is None else [torch.dot(g_y, step.slope(watch.t))]
         rate = sum(along).item() if along else 0.0  # synchronises, as the search has
     least = torch.finfo(y.dtype).eps ** 0.5 * watch.typical[watch.index]
-    time = EventTime.apply(t, g, y, rate, least, called(watch.events, watch.index))
+    time = EventTime.apply(
+        t, g, y, rate, least, f"{called(watch.events, watch.index)}, t={watch.t:.6g},"
+    )
     return FirstOrder.apply(NO_SECOND.format("end is an event or"), time)
 
 
@@ -156,14 +167,14 @@ class EventTime(torch.autograd.Function):
     def forward(
         ctx: Any, t: Tensor, g: Tensor, y: Tensor, rate: float, least: float, name: str
     ) -> Tensor:
-        ctx.t, ctx.rate, ctx.least, ctx.name, ctx.like = t.item(), rate, least, name, g.detach()
+        ctx.rate, ctx.least, ctx.name, ctx.like = rate, least, name, g.detach()
         return t.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if not abs(ctx.rate) > ctx.least:
             raise GrazingError(
-                f"the time t={ctx.t:.6g} of {ctx.name} has no derivative: its condition changes at "
+                f"the time of {ctx.name} has no derivative: its condition changes at "
                 f"{ctx.rate:.3g} along the solution there, so that it is touched and not crossed, "
                 "or gives no gradient; detach the time and the state, or watch another condition"
             )

@@ -155,9 +155,10 @@ def steps(path: Path, end: float) -> Iterator[Step]:
         yield from path.advance(end)
         return
     start, length = path.t, copysign(1.0, end)
-    while True:
+    while isfinite(start + length):
         yield from path.advance(start + length)
         length *= 2
+    path.fail("no event has happened before the largest number that there is")
 
 
 def record(solver: Solver, recording: Recording, problem: Problem) -> bool:

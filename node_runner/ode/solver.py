@@ -171,7 +171,7 @@ class Solver:
         Arguments and errors are those of a call, and see ``Event`` and ``EventSolution``. t0 and
         t_end may require a gradient.
         """
-        return solve_until(self, between(f, y0, t0, t_end, params), events, t0, t_end)
+        return solve_until(self, between(f, y0, t0, t_end, params, True), events, t0, t_end)
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         """The numerical solution at ts[1:], shape (T - 1, width), with a graph where gradients are

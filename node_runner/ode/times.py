@@ -48,17 +48,23 @@ def between(
     t0: float | Tensor,
     t1: float | Tensor,
     params: Sequence[Tensor] | None,
+    endless: bool = False,
 ) -> Problem:
     """The problem on [t0, t1], its start moving with t0 where that requires a gradient:
     dy(t)/dt_0 = -dy(t)/dy_0 f(t_0, y_0).
 
     Raises:
-        ValueError: for ends that are not two different numbers, t0 finite.
+        ValueError: for ends that are not two different finite numbers; with ``endless`` t1 may be
+            infinite.
     """
     # A read of the device each, for tensors on one.
     times = [float(t.detach() if isinstance(t, Tensor) else t) for t in (t0, t1)]
-    if not isfinite(times[0]) or isnan(times[1]) or times[0] == times[1]:
-        raise ValueError(f"the interval must have two different ends, got t0={t0}, t1={t1}")
+    finite = isfinite(times[0]) and (isfinite(times[1]) or endless and not isnan(times[1]))
+    if not finite or times[0] == times[1]:
+        raise ValueError(
+            f"the interval must have two different ends{'' if endless else ' that are finite'}, "
+            f"got {times}"
+        )
     problem = pose(f, y0, times, params)
     if isinstance(t0, Tensor) and t0.requires_grad and torch.is_grad_enabled():
         zero = (t0 - t0.detach()).reshape(()).to(problem.y0)
