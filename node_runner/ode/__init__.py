@@ -2,7 +2,9 @@
 rest.
 """
 
-from .errors import SolverError
+from .dense import DenseSolution
+from .errors import GrazingError, SolverError
+from .events import Event, EventSolution
 from .functional import odeint, odeint_adjoint
 from .gradients import Adjoint, Direct, Replay
 from .measure import measure
@@ -14,7 +16,11 @@ from .stats import Counts, Stats, total
 __all__ = [
     "Adjoint",
     "Counts",
+    "DenseSolution",
     "Direct",
+    "Event",
+    "EventSolution",
+    "GrazingError",
     "Quadrature",
     "Replay",
     "Solution",

@@ -52,6 +52,10 @@ class SolverError(ArithmeticError, AssertionError):
         return rebuilt, ({name: getattr(self, name) for name in names},)
 
 
+class GrazingError(ArithmeticError):
+    """A gradient through an event whose condition touches zero and does not cross it."""
+
+
 def rebuilt(attributes: dict) -> SolverError:
     return SolverError(**attributes)
 

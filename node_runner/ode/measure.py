@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .gradients import Gradient
-from .solver import Solver, as_list
+from .solver import Solver
+from .tolerance import as_list
 
 FINER = 1e-2  # the reference's tolerance over the solver's
 OF_FIXED_STEPS = 1e-6  # and beside a solver that has none

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from .state import Layout, RightSide
+from .state import Layout, Quadrature, RightSide, State
 from .stats import Counts, Stats
 from .step import Rates
 
@@ -41,6 +41,30 @@ class Problem:
         """f on the flat vector, its evaluations added to ``counts``."""
         f = RightSide(self.f, self.layout, counts)
         return f if self.guard is None else self.guard(f, self.params)
+
+
+def pose(
+    f: Callable,
+    y0: State,
+    times: list[float],
+    params: Sequence[Tensor] | None,
+    quadratures: Sequence[Quadrature] = (),
+    weights: Sequence[float] | None = None,
+) -> Problem:
+    """The problem that a user's arguments mean.
+
+    Raises:
+        ValueError: for a state that cannot be solved for, or weights that do not fit it.
+    """
+    layout = Layout(y0, quadratures)
+    weights = [1.0] * layout.fed if weights is None else list(weights)
+    if len(weights) != layout.fed:
+        raise ValueError(f"weights has {len(weights)} values for {layout.fed} entries of the state")
+    if params is None:
+        params = tuple(f.parameters()) if isinstance(f, nn.Module) else ()
+    start = layout.flatten([*((y0,) if layout.single else y0), *(q.start for q in quadratures)])
+    weights += [q.weight for q in quadratures]
+    return Problem(f, layout, start, times, weights, tuple(params))
 
 
 def check_times(ts: Tensor | Sequence[float]) -> list[float]:

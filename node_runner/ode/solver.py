@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import inf
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import methods
 from .control import FixedControl, PIControl
+from .dense import DenseSolution, solve_dense
 from .engine import ENGINES
 from .errors import unknown_name
+from .events import Event, EventSolution, solve_until
 from .gradients import Direct, Gradient
 from .gradients.protocol import OnAccept
 from .loop import Path, order_of_control
-from .problem import Problem, check_times
+from .problem import Problem, check_times, pose
 from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
 from .step import Rates
+from .times import between, moving
 from .tolerance import Norm, as_list, plain
 
 
@@ -115,8 +117,7 @@ class Solver:
 
         Args:
             f: (t, y) -> dy, t a 0-dim tensor of y's dtype and device, y as y0; with quadratures, ->
-                (dy, rates). It must not change y in place, nor return a tensor that it
-                writes to again.
+                (dy, rates). It must not change y in place, nor write again to what it returned.
             y0: a float32 or float64 tensor of any shape, or a tuple of such.
             ts: strictly increasing or strictly decreasing times.
             quadratures: quantities integrated along the path that f does not see.
@@ -132,44 +133,45 @@ class Solver:
             ValueError: for arguments that do not fit together.
             SolverError: if the solve cannot reach ts[-1].
         """
-        layout = Layout(y0, quadratures)
         times = check_times(ts)
-        weights = [1.0] * layout.fed if weights is None else list(weights)
-        if len(weights) != layout.fed:
-            raise ValueError(
-                f"weights has {len(weights)} values for {layout.fed} entries of the state"
-            )
-        if params is None:
-            params = tuple(f.parameters()) if isinstance(f, nn.Module) else ()
-        start = layout.flatten([*((y0,) if layout.single else y0), *(q.start for q in quadratures)])
-        problem = Problem(
-            f, layout, start, times, weights + [q.weight for q in quadratures], tuple(params)
-        )
+        problem = pose(f, y0, times, params, quadratures, weights)
+        layout, start = problem.layout, problem.y0
         if len(times) == 1:
             return Solution(problem.stats, layout, start, start[None][:0])
         if not torch.is_grad_enabled():
             return Solution(problem.stats, layout, start.detach(), self.integrate(problem))
         if isinstance(ts, Tensor) and ts.requires_grad:
-            return self.solve_with_time_gradient(problem, ts)
+            return Solution(problem.stats, layout, start, moving(self, problem, ts))
         return Solution(problem.stats, layout, start, self.gradient(self, problem))
 
-    def solve_with_time_gradient(self, problem: Problem, ts: Tensor) -> Solution:
-        """Terms that are zero in value and carry the gradient of the times, the same for every
-        strategy.
+    def dense(
+        self,
+        f: Callable,
+        y0: State,
+        t0: float | Tensor,
+        t1: float | Tensor,
+        *,
+        params: Sequence[Tensor] | None = None,
+    ) -> DenseSolution:
+        """The solution as a function of time in [t0, t1]. Arguments and errors are those of a call;
+        t0 may require a gradient, t1 has none.
         """
-        ts = ts.to(problem.layout.device, problem.layout.dtype)
-        zeros = ts - ts.detach()
-        start = problem.y0 - self.rate(problem, 0, problem.y0) * zeros[0]
-        outputs = self.gradient(self, replace(problem, y0=start))
-        rates = [self.rate(problem, i + 1, y) for i, y in enumerate(outputs)]
-        if rates:
-            outputs = outputs + torch.stack(rates) * zeros[1:, None]
-        return Solution(problem.stats, problem.layout, problem.y0, outputs)
+        return solve_dense(self, between(f, y0, t0, t1, params))
 
-    @torch.no_grad()
-    def rate(self, problem: Problem, i: int, y: Tensor) -> Tensor:
-        f = problem.right_side(problem.stats.forward)
-        return problem.layout.flatten(f(None, problem.ts[i], y.detach()))
+    def event(
+        self,
+        f: Callable,
+        y0: State,
+        t0: float | Tensor,
+        events: Event | Callable | Sequence[Event | Callable],
+        *,
+        t_end: float | Tensor,
+        params: Sequence[Tensor] | None = None,
+    ) -> EventSolution:
+        """Solve from t0 until the first of ``events``, or to t_end, which may be infinite; both may
+        require a gradient. See ``Event`` and ``EventSolution``; the rest is as in a call.
+        """
+        return solve_until(self, between(f, y0, t0, t_end, params, True), events, t0, t_end)
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         """The numerical solution at ts[1:], shape (T - 1, width), with a graph where gradients are
@@ -183,10 +185,8 @@ class Solver:
         if engine is not None and len(problem.ts) == 2 and on_accept is None:
             if not torch.is_grad_enabled() and (found := engine.solve(self, problem)) is not None:
                 return found
-        ts, layout, counts = problem.ts, problem.layout, problem.stats.forward
-        norm = Norm(layout, self.rtol, self.atol, problem.weights)
-        f = problem.right_side(counts)
-        path = self.path(f, layout, ts[0], problem.y0, norm, counts, torch.is_grad_enabled())
+        ts = problem.ts
+        path = self.begin(problem, problem.stats.forward, torch.is_grad_enabled())
         if engine is not None:
             engine.drive(path, problem, inside=len(self.stops(ts)) < len(ts) - 1)
         sign = 1.0 if ts[-1] > ts[0] else -1.0
@@ -204,23 +204,18 @@ class Solver:
                 if lands:
                     outputs.append(step.y1[None])
                     i += 1
-        if not self.tableau.adaptive and not bool(
-            torch.isfinite(path.y).all()
-        ):  # synchronises, once a solve
+        # One read of the device a solve.
+        if not self.tableau.adaptive and not bool(torch.isfinite(path.y).all()):
             self.explain(problem)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     @torch.no_grad()
     def explain(self, problem: Problem) -> None:
-        """Solve again, looking at every step, to tell where a fixed-step solve went wrong.
-
-        Raises:
-            SolverError: at the first step whose result is not finite.
+        """Solve again, looking at every step, to raise a SolverError that tells where a fixed-step
+        solve went wrong.
         """
-        f, ts = problem.right_side(Counts()), problem.ts
-        norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
-        path = self.path(f, problem.layout, ts[0], problem.y0, norm, Counts(), graph=False)
-        for end in self.stops(ts):
+        path = self.begin(problem, Counts(), graph=False)
+        for end in self.stops(problem.ts):
             for step in path.advance(end):
                 if not bool(torch.isfinite(step.y1).all()):
                     path.last_error = step.y1 - step.y0
@@ -231,6 +226,12 @@ class Solver:
         """Where a step has to end: at ts[-1], or at each output where there is no interpolant."""
         return ts[-1:] if self.tableau.dense and self.step_size != inf else ts[1:]
 
+    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
+        """The path that starts the problem."""
+        norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
+        f = problem.right_side(counts)
+        return self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)
+
     def path(
         self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
     ) -> Path:
@@ -240,9 +241,8 @@ class Solver:
             control = FixedControl(self.step_size)
         elif self.first_step is not None:
             control = PIControl(self.first_step, order_of_control(self.tableau))
-        path = Path(
-            f, self.tableau, self.method, layout, t, y, control, norm, counts, self.max_steps, graph
-        )
+        how = (control, norm, counts, self.max_steps, graph)
+        path = Path(f, self.tableau, self.method, layout, t, y, *how)
         if self.steering is not None:
             self.steering(path)
         return path

@@ -9,6 +9,7 @@ one, which saves nothing for the backward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Protocol
 
@@ -38,6 +39,12 @@ class Stages(Protocol):
 
     def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
         """y + dt sum_i w_mi k_i for each row w_m: shape (rows, width)."""
+
+    def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
+        """The same for weights that may themselves require a gradient, shape (rows, rates)."""
+
+    def held(self) -> Stages:
+        """These rates as they are now, for as long as they are wanted."""
 
     def rate(self, i: int) -> Tensor:
         """k_i, shape (width,), without graph."""
@@ -97,8 +104,15 @@ class Tape:
         return self.weigh(torch.zeros_like(self.k[0]), self.tableau.b_error, 1.0)
 
     def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
-        w = torch.tensor(weights, dtype=y.dtype, device=y.device)
-        return torch.addmm(y, w, torch.stack(self.k), alpha=dt)
+        return self.weighted(y, torch.tensor(weights, dtype=y.dtype, device=y.device), dt)
+
+    def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
+        return torch.addmm(y, weights, torch.stack(self.k), alpha=dt)
+
+    def held(self) -> Stages:
+        held = copy(self)
+        held.k = list(self.k)
+        return held
 
     def rate(self, i: int) -> Tensor:
         return self.k[i].detach()
@@ -113,7 +127,7 @@ class Buffer:
     """
 
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
-        self.layout = layout
+        self.tableau, self.layout = tableau, layout
         # Zeros, not garbage: a row that a combination skips over with weight 0 must not be NaN.
         self.k = torch.zeros(tableau.rates, layout.width, dtype=layout.dtype, device=layout.device)
         self.rows = self.k.unbind()
@@ -140,8 +154,15 @@ class Buffer:
         return weigh(torch.mv(matrix, weights), self.b_error[1:], 1.0)
 
     def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
-        w = torch.tensor(weights, dtype=y.dtype, device=y.device)
-        return torch.addmm(y, w, self.k, alpha=dt)
+        return self.weighted(y, torch.tensor(weights, dtype=y.dtype, device=y.device), dt)
+
+    def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
+        return torch.addmm(y, weights, self.k, alpha=dt)
+
+    def held(self) -> Stages:
+        held = Tape(self.tableau, self.layout)
+        held.k = list(self.k.clone().unbind())
+        return held
 
     def rate(self, i: int) -> Tensor:
         return self.rows[i]

@@ -114,6 +114,17 @@ class Tableau:
         weights[-1] += theta * theta * (theta - 1)
         return weights
 
+    def interpolation_coefficients(self) -> tuple[Row, ...]:
+        """The same weights as polynomials: row i holds the coefficients of theta, theta^2, ... of
+        w_i, shape (rates, degree).
+        """
+        if self.interpolant is not None:
+            return self.interpolant
+        rows = [[0.0, 3 * b, -2 * b] for b in self.b] + [[0.0] * 3] * (self.rates - self.stages)
+        rows[0] = [x + h for x, h in zip(rows[0], (1.0, -2.0, 1.0), strict=True)]
+        rows[-1] = [x + h for x, h in zip(rows[-1], (0.0, -1.0, 1.0), strict=True)]
+        return tuple(map(tuple, rows))
+
     def check_order(
         self, name: str, weights: Sequence[float], order: int, theta: float = 1.0
     ) -> None:

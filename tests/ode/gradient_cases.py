@@ -9,9 +9,11 @@ import torch
 from ode_problems import Net
 from torch import nn
 
-from node_runner.ode import Quadrature
+from node_runner.ode import Adjoint, Direct, Quadrature, Replay
 
 TIMES = (0.0, 0.21, 0.25, 0.9, 1.3)  # two close together, none on a grid of 0.05 but by chance
+
+STRATEGIES = {"direct": Direct(), "replay": Replay(), "bounded": Replay(2), "adjoint": Adjoint()}
 
 
 @dataclass

@@ -326,3 +326,20 @@ def test_the_field_of_a_flow_is_compiled(warnings):
     divergence = Fixed(torch.tensor([1.0, -1.0], dtype=torch.float64).expand(1, 5, 2))
     (eager, _), (compiled, _) = flow_both_ways("heun2", {"step_size": 0.5}, divergence)
     assert (eager - compiled).abs().max() < ROUNDING and not warnings()
+
+
+@pytest.mark.parametrize("gradient", [Direct(), Replay(), Adjoint()], ids=["d", "r", "a"])
+def test_dense_output_and_events_follow_compiled_steps(traced, gradient):
+    found = []
+    for engine in ("eager", "compiled"):
+        y0 = Y0.clone().requires_grad_()
+        solver = make_solver("tsit5", 1e-8, engine=engine, gradient=gradient)
+        path = solver.dense(bend, y0, 0.0, 1.0)
+        hit = solver.event(bend, y0, 0.0, lambda t, y: y[0] - 0.7, t_end=2.0)
+        loss = path([0.3, 0.9]).sum() + hit.t + hit.state.sum()
+        found.append((loss.detach(), *torch.autograd.grad(loss, y0)))
+        nfe = path.stats.forward.nfe, hit.stats.forward.nfe
+        found[-1] += (torch.tensor(nfe),)
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-7, atol=1e-9)
+    assert compiled_graphs() > 0

@@ -62,3 +62,24 @@ class Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
         raise NotImplementedError(ctx.reason)
+
+
+class FirstOrder(torch.autograd.Function):
+    """The identity, whose gradient refuses to be differentiated.
+
+    ``FirstOrder.apply(reason, tensor)``: the first derivative is as ever; one of that raises
+    NotImplementedError with that reason, where it would be wrong.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, reason: str, tensor: Tensor) -> Tensor:
+        ctx.reason = reason
+        ctx.save_for_backward(tensor)
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        if not torch.is_grad_enabled():
+            return None, gradient
+        # With the tensor beside it, so that it is a part of the graph.
+        return None, Once.apply(ctx.reason, gradient, ctx.saved_tensors[0])[0]

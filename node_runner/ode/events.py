@@ -1,0 +1,191 @@
+"""Events: where a condition on time and state changes its sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import nextafter
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from .errors import GrazingError
+from .gradients.again import FirstOrder
+from .problem import Problem
+from .recording import KeptStep, Recording, read, record
+from .state import Layout, State
+from .stats import Stats
+from .times import NO_SECOND
+from .watch import Watch, called, value
+
+if TYPE_CHECKING:
+    from .solver import Solver
+
+DIRECTIONS = ("up", "down", "either")
+
+
+@dataclass(frozen=True)
+class Event:
+    """A condition g that is watched for a change of its sign.
+
+    Args:
+        condition: g: (t, y) -> a tensor of one element, t a 0-dim tensor, y as the state; tensors
+            that it uses get a gradient.
+        direction: "up" for - to +, "down" for + to -, in the order in which the solve runs, or
+            "either".
+        name: what messages call it.
+
+    Raises:
+        ValueError: for another direction.
+    """
+
+    condition: Callable[[Tensor, State], Tensor]
+    direction: Literal["up", "down", "either"] = "either"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.direction not in DIRECTIONS:
+            raise ValueError(
+                f"Event direction is {self.direction!r}, must be one of {', '.join(DIRECTIONS)}"
+            )
+
+    def happens(self, before: float, after: float) -> bool:
+        """Whether g, nonzero before, has reached zero or passed it in this direction."""
+        if before == 0:
+            return False
+        wanted = {"up": before < 0, "down": before > 0, "either": True}[self.direction]
+        return wanted and (after >= 0 if before < 0 else after <= 0)
+
+
+@dataclass(frozen=True)
+class EventSolution:
+    """Where the first event happened, or the end of the interval.
+
+        g(t*, y(t*; theta), theta) = 0,
+        dt*/dtheta = -(dg/dy dy/dtheta + dg/dtheta) / (dg/dt + dg/dy f),
+        dy*/dtheta = dy/dtheta + f dt*/dtheta
+
+    by the implicit function theorem, with dy/dtheta at the time found by the solver's gradient
+    strategy, through the steps already taken, and f the slope of the interpolant there. Both are
+    differentiable in y0, t0, what f uses and what g uses.
+
+    A change of sign is looked for at the end of each accepted step and at three points within, so
+    two roots closer than that may pass unseen; with two roots of one g between two of these points,
+    or of different ones, the first that is found is not always the first. A g that is zero at t0,
+    as after a bounce, starts with its sign just after.
+
+    >>> import torch
+    >>> from node_runner.ode import Solver
+    >>> falling = lambda t, y: torch.stack((y[1], torch.full_like(y[1], -9.81)))
+    >>> hit = Solver().event(falling, torch.tensor([1.0, 0.0]), 0.0, lambda t, y: y[0], t_end=9.0)
+    >>> hit.found, round(hit.t.item(), 3)
+    (True, 0.452)
+
+    Attributes:
+        t: 0-dim, of t0's dtype where t0 is a tensor, else the state's; t_end where none happened.
+        state: at t, as y0.
+        index: the number of the event; None where none happened.
+        stats: the cost; the backward part is there once the gradient has been taken.
+    """
+
+    t: Tensor
+    state: State
+    index: int | None
+    stats: Stats
+
+    @property
+    def found(self) -> bool:
+        return self.index is not None
+
+
+def solve_until(
+    solver: Solver,
+    problem: Problem,
+    events: Event | Callable | Sequence[Event | Callable],
+    t0: float | Tensor,
+    t_end: float | Tensor,
+) -> EventSolution:
+    """Solve to the first event, keeping of each step its states alone.
+
+    Raises:
+        ValueError: for no events, a condition that is no number, or a method without an interpolant
+            of its accuracy.
+        SolverError: if the solve can reach neither an event nor the end.
+    """
+    watched = as_events(events)
+    watch = Watch(watched, problem.layout)
+    recording = Recording(solver, watch, rates=False)
+    differentiable = record(solver, recording, problem)
+    start, end = problem.ts
+    kind = t0 if isinstance(t0, Tensor) and t0.is_floating_point() else problem.y0
+    if watch.index is None:
+        time = torch.as_tensor(t_end, dtype=kind.dtype, device=kind.device).reshape(())
+    else:
+        end = watch.t if watch.t != start else nextafter(start, end)
+        time = torch.full((), end, dtype=kind.dtype, device=kind.device)
+    flat = read(solver, recording, replace(problem, ts=[start, end]), differentiable)[0]
+    if differentiable:
+        step = recording.steps[-1]
+        if watch.index is not None:
+            time = crossing(watch, problem.layout, step, flat, time)
+        if time.requires_grad:
+            moved = flat + step.slope(end) * (time - time.detach()).to(flat)
+            flat = FirstOrder.apply(NO_SECOND.format("end is an event or"), moved)
+    return EventSolution(time, problem.layout.state(flat), watch.index, problem.stats)
+
+
+def crossing(watch: Watch, layout: Layout, step: KeptStep, flat: Tensor, t: Tensor) -> Tensor:
+    """The time of the event, with the gradient that the implicit function theorem gives it where
+    the solution or the condition has one.
+    """
+    if (
+        not flat.requires_grad
+        and not value(watch.events, watch.index, layout, t.to(flat), flat).requires_grad
+    ):
+        return t
+    y = flat if flat.requires_grad else flat.detach().requires_grad_()
+    at = t.detach().to(y).requires_grad_()
+    g = value(watch.events, watch.index, layout, at, y)
+    rate = 0.0
+    if g.requires_grad:
+        g_t, g_y = torch.autograd.grad(g, (at, y), retain_graph=True, allow_unused=True)
+        along = [] if g_t is None else [g_t]
+        along += [] if g_y is None else [torch.dot(g_y, step.slope(watch.t))]
+        rate = sum(along).item() if along else 0.0  # synchronises, as the search has
+    least = torch.finfo(y.dtype).eps ** 0.5 * watch.typical[watch.index]
+    time = EventTime.apply(
+        t, g, y, rate, least, f"{called(watch.events, watch.index)}, t={watch.t:.6g},"
+    )
+    return FirstOrder.apply(NO_SECOND.format("end is an event or"), time)
+
+
+class EventTime(torch.autograd.Function):
+    """t, with dt = -dg / rate, rate being that of g along the solution."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, t: Tensor, g: Tensor, y: Tensor, rate: float, least: float, name: str
+    ) -> Tensor:
+        ctx.rate, ctx.least, ctx.name, ctx.like = rate, least, name, g.detach()
+        return t.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if not abs(ctx.rate) > ctx.least:
+            raise GrazingError(
+                f"the time of {ctx.name} has no derivative: its condition changes at "
+                f"{ctx.rate:.3g} along the solution there, so that it is touched and not crossed, "
+                "or gives no gradient; detach the time and the state, or watch another condition"
+            )
+        return None, -gradient.to(ctx.like) / ctx.rate, None, None, None, None
+
+
+def as_events(events: Event | Callable | Sequence[Event | Callable]) -> list[Event]:
+    """A list of events, whatever form they were given in."""
+    given = events if isinstance(events, (list, tuple)) else [events]
+    if not given or not all(isinstance(each, Event) or callable(each) for each in given):
+        raise ValueError(
+            f"events is {events!r}, must be an Event or a function of (t, y), or a list of them"
+        )
+    return [each if isinstance(each, Event) else Event(each) for each in given]

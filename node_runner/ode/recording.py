@@ -1,0 +1,195 @@
+"""A solve that is kept, to be read and differentiated at times that are chosen later."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import copysign, inf, isfinite
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from . import methods
+from .engine import ENGINES
+from .gradients.protocol import OnAccept
+from .loop import Path, Step, interpolate
+from .problem import Problem
+from .state import Layout
+from .stats import Counts
+from .step import Rates, Stages
+from .tableau import Tableau
+from .tolerance import Norm
+
+if TYPE_CHECKING:
+    from .solver import Solver
+
+
+@dataclass(frozen=True)
+class KeptStep:
+    """One accepted step from (t0, y0) to (t1, y1), and the rates of its interpolant or None."""
+
+    t0: float
+    t1: float
+    y0: Tensor
+    y1: Tensor
+    tableau: Tableau
+    stages: Stages | None
+
+    def at(self, times: list[float]) -> Tensor:
+        """The solution at times inside the step, shape (len(times), width)."""
+        return interpolate(self.tableau, self.stages, self.t0, self.t1, self.y0, times)
+
+    def at_tensor(self, t: Tensor) -> Tensor:
+        """The same at t, shape (T,), differentiable in t as often as is wanted."""
+        theta = (t - self.t0) / (self.t1 - self.t0)
+        rows = self.tableau.interpolation_coefficients()
+        powers = torch.stack([theta**j for j in range(1, len(rows[0]) + 1)], dim=1).to(self.y0)
+        weights = powers @ torch.tensor(rows, dtype=powers.dtype, device=powers.device).T
+        return self.stages.weighted(self.y0, weights, self.t1 - self.t0)
+
+    @torch.no_grad()
+    def slope(self, t: float) -> Tensor:
+        """The interpolant's derivative at t, shape (width,)."""
+        theta = (t - self.t0) / (self.t1 - self.t0)
+        weights = [
+            sum(j * c * theta ** (j - 1) for j, c in enumerate(row, 1))
+            for row in self.tableau.interpolation_coefficients()
+        ]
+        return self.stages.combine(torch.zeros_like(self.y0), [weights], 1.0)[0]
+
+
+class Recording:
+    """A solver whose solve is kept: it integrates once and is then read.
+
+    It is itself an ``Integrator``. The gradient strategy that is handed it first solves with it,
+    and so decides whether the steps keep their graph; handed it again with other times, a strategy
+    finds the same solution there, at no evaluation of f, and differentiates it in its own way.
+
+    Args:
+        solver: takes the steps.
+        until: called after each step; True ends the solve there.
+        rates: keep the rates of all steps; else those of the last alone.
+
+    Attributes:
+        steps: those accepted.
+        graph: whether they have one.
+
+    Raises:
+        ValueError: for a method whose steps cannot be read inside to its own accuracy.
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        until: Callable[[KeptStep], bool] | None = None,
+        rates: bool = True,
+    ) -> None:
+        refuse_without_interpolant(solver)
+        self.solver, self.until, self.rates = solver, until, rates
+        self.method, self.tableau, self.engine = solver.method, solver.tableau, solver.engine
+        self.rtol, self.atol = solver.rtol, solver.atol
+        self.steps: list[KeptStep] = []
+        self.graph = False
+
+    def path(
+        self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
+    ) -> Path:
+        return self.solver.path(f, layout, t, y, norm, counts, graph)
+
+    def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
+        """The kept solution at ts[1:], shape (T - 1, width). The first call solves: where ``until``
+        ends it early, its result is the state there, shape (1, width).
+        """
+        if not self.steps:
+            return self.record(problem)
+        ts, outputs, i = problem.ts, [], 1
+        sign = 1.0 if ts[-1] > ts[0] else -1.0
+        for step in self.steps:
+            first = i
+            while i < len(ts) and (step.t1 - ts[i]) * sign > 0:
+                i += 1
+            inside, lands = ts[first:i], i < len(ts) and step.t1 == ts[i]
+            if on_accept is not None:
+                on_accept(step, inside, lands)
+            if inside:
+                outputs.append(step.at(inside))
+            if lands:
+                outputs.append(step.y1[None])
+                i += 1
+            if i == len(ts):
+                break
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def record(self, problem: Problem) -> Tensor:
+        """Solve from ts[0] to ts[-1] and keep the steps."""
+        self.graph = torch.is_grad_enabled()
+        path = self.solver.begin(problem, problem.stats.forward, self.graph)
+        engine = ENGINES[self.engine]
+        if engine is not None:
+            engine.drive(path, problem, inside=True)
+        for step in steps(path, problem.ts[-1]):
+            if self.steps and not self.rates:
+                self.steps[-1] = replace(self.steps[-1], stages=None)
+            stages = path.complete(step).held()
+            self.steps.append(KeptStep(step.t0, step.t1, step.y0, step.y1, self.tableau, stages))
+            if self.until is not None and self.until(self.steps[-1]):
+                break
+        last = self.steps[-1]
+        if not self.tableau.adaptive and not bool(torch.isfinite(last.y1).all()):
+            self.solver.explain(replace(problem, ts=[problem.ts[0], last.t1]))
+        return last.y1[None]
+
+    def index(self, t: float) -> int:
+        """The number of the step in which t lies; of two that meet there, of the first."""
+        sign = copysign(1.0, self.steps[0].t1 - self.steps[0].t0)
+        return bisect_left(self.steps, sign * t, key=lambda step: sign * step.t1)
+
+
+def steps(path: Path, end: float) -> Iterator[Step]:
+    """Accepted steps up to ``end``. An infinite one is approached in stretches that double, since
+    steps are measured against what is left.
+    """
+    if isfinite(end):
+        yield from path.advance(end)
+        return
+    start, length = path.t, copysign(1.0, end)
+    while isfinite(start + length):
+        yield from path.advance(start + length)
+        length *= 2
+    path.fail("no event has happened before the largest number that there is")
+
+
+def record(solver: Solver, recording: Recording, problem: Problem) -> bool:
+    """Solve once, by the solver's strategy where gradients are enabled, and say whether they are.
+
+    What the strategy returns is let go: it is asked again, for the times that are wanted.
+    """
+    if not torch.is_grad_enabled():
+        recording.integrate(problem)
+        return False
+    solver.gradient(recording, problem)
+    return True
+
+
+def read(solver: Solver, recording: Recording, problem: Problem, differentiable: bool) -> Tensor:
+    """The kept solution at ts[1:], by the solver's strategy where it is differentiable."""
+    if differentiable and torch.is_grad_enabled():
+        return solver.gradient(recording, problem)
+    with torch.no_grad():
+        return recording.integrate(problem)
+
+
+def refuse_without_interpolant(solver: Solver) -> None:
+    if not solver.tableau.dense:
+        others = [name for name in methods.names() if methods.get(name).dense]
+        raise ValueError(
+            f"solver.method is {solver.method!r}, which has no interpolant of its accuracy, as "
+            f"dense output and events need: choose from {', '.join(others)}"
+        )
+    if solver.step_size == inf:
+        raise ValueError(
+            "solver.step_size is inf, steps from output to output, and dense output and events "
+            "have no outputs: give a finite step_size"
+        )

@@ -1,0 +1,73 @@
+"""Gradients of the times that a solve is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isfinite, isnan
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .gradients.again import FirstOrder
+from .problem import Problem, pose
+from .state import State
+
+if TYPE_CHECKING:
+    from .solver import Solver
+
+NO_SECOND = (
+    "second derivatives are not there for a solve whose {} requires a gradient: detach it, or take "
+    "first derivatives alone"
+)
+
+
+def moving(solver: Solver, problem: Problem, ts: Tensor) -> Tensor:
+    """The outputs with terms that are zero in value and carry the gradient of the times, the same
+    for every strategy.
+    """
+    ts = ts.to(problem.layout.device, problem.layout.dtype)
+    zeros = ts - ts.detach()
+    start = problem.y0 - rate(problem, 0, problem.y0) * zeros[0]
+    outputs = solver.gradient(solver, replace(problem, y0=start))
+    rates = [rate(problem, i + 1, y) for i, y in enumerate(outputs)]
+    return FirstOrder.apply(NO_SECOND.format("ts"), outputs + torch.stack(rates) * zeros[1:, None])
+
+
+@torch.no_grad()
+def rate(problem: Problem, i: int, y: Tensor) -> Tensor:
+    """f at ts[i], shape (width,)."""
+    f = problem.right_side(problem.stats.forward)
+    return problem.layout.flatten(f(None, problem.ts[i], y.detach()))
+
+
+def between(
+    f: Callable,
+    y0: State,
+    t0: float | Tensor,
+    t1: float | Tensor,
+    params: Sequence[Tensor] | None,
+    endless: bool = False,
+) -> Problem:
+    """The problem on [t0, t1], its start moving with t0 where that requires a gradient:
+    dy(t)/dt_0 = -dy(t)/dy_0 f(t_0, y_0).
+
+    Raises:
+        ValueError: for ends that are not two different finite numbers; with ``endless`` t1 may be
+            infinite.
+    """
+    # A read of the device each, for tensors on one.
+    times = [float(t.detach() if isinstance(t, Tensor) else t) for t in (t0, t1)]
+    finite = isfinite(times[0]) and (isfinite(times[1]) or endless and not isnan(times[1]))
+    if not finite or times[0] == times[1]:
+        raise ValueError(
+            f"the interval must have two different ends{'' if endless else ' that are finite'}, "
+            f"got {times}"
+        )
+    problem = pose(f, y0, times, params)
+    if isinstance(t0, Tensor) and t0.requires_grad and torch.is_grad_enabled():
+        zero = (t0 - t0.detach()).reshape(()).to(problem.y0)
+        start = problem.y0 - rate(problem, 0, problem.y0) * zero
+        problem = replace(problem, y0=FirstOrder.apply(NO_SECOND.format("t0"), start))
+    return problem
