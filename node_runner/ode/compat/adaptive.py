@@ -14,6 +14,7 @@ from ..problem import Problem
 from ..solver import Solver
 from ..state import Layout, State
 from ..stats import Counts
+from ..times import rate
 from ..tolerance import Norm
 from .callbacks import Callbacks
 from .dense import Dense, Piece
@@ -99,7 +100,7 @@ class Adaptive:
         problem = Problem(f, layout, start, [t0.item()], weights)
         if torch.is_grad_enabled() and t0.requires_grad:
             t0 = t0.to(layout.device, layout.dtype)
-            start = start - solver.rate(problem, 0, start) * (t0 - t0.detach())
+            start = start - rate(problem, 0, start) * (t0 - t0.detach())
         norm = Norm(layout, solver.rtol, solver.atol, weights)
         right_side, graph = problem.right_side(counts), torch.is_grad_enabled()
         return solver.path(right_side, layout, problem.ts[0], start, norm, counts, graph)
