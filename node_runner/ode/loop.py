@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from math import copysign, inf, isfinite, nan, nextafter, ulp
+from math import copysign, inf, isfinite, nan, ulp
 from typing import TYPE_CHECKING
 
 import torch
@@ -120,8 +120,6 @@ class Path:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
             self.attempts += 1
             t1 = self.control.propose(self.t, end)
-            if t1 == self.t:  # a step below the rounding of t: the least there is may still do
-                t1 = nextafter(self.t, end)
             self.last_dt = t1 - self.t
             y1 = self.attempt(t1)
             if self.tableau.adaptive and not self.accepts(t1, y1, end):
