@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import copysign, isfinite
+from math import copysign, isfinite, nextafter
 
 
 @dataclass
@@ -61,13 +61,14 @@ class PIControl:
 
     def propose(self, t: float, end: float) -> float:
         """End of the next step: clipped to ``end``, and halving what is left rather than leaving a
-        sliver.
+        sliver. A step below the rounding of t becomes the least there is, which may still do.
         """
         left = abs(end - t)
         if left <= 1.01 * self.dt:
             return end
         size = left / 2 if left < 2 * self.dt else self.dt
-        return t + copysign(size, end - t)
+        t1 = t + copysign(size, end - t)
+        return nextafter(t, end) if t1 == t else t1
 
     def judge(self, size: float, ratio: float) -> bool:
         """Whether a step of ``size`` with error ratio ``ratio`` is accepted; sets the size to

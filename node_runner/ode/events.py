@@ -106,7 +106,7 @@ def solve_until(
     t0: float | Tensor,
     t_end: float | Tensor,
 ) -> EventSolution:
-    """Solve to the first event, keeping of each step its states alone.
+    """Solve to the first event, keeping of each step what a gradient needs: its states.
 
     Raises:
         ValueError: for no events, a condition that is no number, or a method without an interpolant
@@ -115,7 +115,7 @@ def solve_until(
     """
     watched = as_events(events)
     watch = Watch(watched, problem.layout)
-    recording = Recording(solver, watch, rates=False)
+    recording = Recording(solver, watch, "states" if torch.is_grad_enabled() else "last")
     differentiable = record(solver, recording, problem)
     start, end = problem.ts
     kind = t0 if isinstance(t0, Tensor) and t0.is_floating_point() else problem.y0

@@ -231,7 +231,7 @@ class Path:
                 "a smaller learning rate",
                 "checking the data for NaN",
             )
-        for i in range(self.tableau.stages):
+        for i in range(self.tableau.rates):
             if not bool(torch.isfinite(self.stages.rate(i)).all()):
                 return f"f returned NaN or inf at stage {i}", (
                     "a bounded or smoother activation in f (tanh, softplus)",

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import copysign, inf, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -69,8 +69,10 @@ class Recording:
 
     Args:
         solver: takes the steps.
-        until: called after each step; True ends the solve there.
-        rates: keep the rates of all steps; else those of the last alone.
+        until: called after each step; True ends the solve there, None that nothing can be said
+            because the solution inside the step is not finite.
+        keep: everything of all steps, the states of all and the rates of the last ("states"), or
+            nothing but the "last" step.
 
     Attributes:
         steps: those accepted.
@@ -83,11 +85,11 @@ class Recording:
     def __init__(
         self,
         solver: Solver,
-        until: Callable[[KeptStep], bool] | None = None,
-        rates: bool = True,
+        until: Callable[[KeptStep], bool | None] | None = None,
+        keep: Literal["all", "states", "last"] = "all",
     ) -> None:
         refuse_without_interpolant(solver)
-        self.solver, self.until, self.rates = solver, until, rates
+        self.solver, self.until, self.keep = solver, until, keep
         self.method, self.tableau, self.engine = solver.method, solver.tableau, solver.engine
         self.rtol, self.atol = solver.rtol, solver.atol
         self.steps: list[KeptStep] = []
@@ -106,7 +108,7 @@ class Recording:
             return self.record(problem)
         ts, outputs, i = problem.ts, [], 1
         sign = 1.0 if ts[-1] > ts[0] else -1.0
-        for step in self.steps:
+        for step in self.steps if on_accept else self.steps[self.index(ts[1]) :]:
             first = i
             while i < len(ts) and (step.t1 - ts[i]) * sign > 0:
                 i += 1
@@ -130,11 +132,16 @@ class Recording:
         if engine is not None:
             engine.drive(path, problem, inside=True)
         for step in steps(path, problem.ts[-1]):
-            if self.steps and not self.rates:
+            if self.keep == "last":
+                self.steps.clear()
+            elif self.keep == "states" and self.steps:
                 self.steps[-1] = replace(self.steps[-1], stages=None)
             stages = path.complete(step).held()
             self.steps.append(KeptStep(step.t0, step.t1, step.y0, step.y1, self.tableau, stages))
-            if self.until is not None and self.until(self.steps[-1]):
+            verdict = False if self.until is None else self.until(self.steps[-1])
+            if verdict is None:
+                path.fail("the solution inside the step is not finite")
+            if verdict:
                 break
         last = self.steps[-1]
         if not self.tableau.adaptive and not bool(torch.isfinite(last.y1).all()):
@@ -143,7 +150,7 @@ class Recording:
 
     def index(self, t: float) -> int:
         """The number of the step in which t lies; of two that meet there, of the first."""
-        sign = copysign(1.0, self.steps[0].t1 - self.steps[0].t0)
+        sign = copysign(1.0, self.steps[-1].t1 - self.steps[-1].t0)
         return bisect_left(self.steps, sign * t, key=lambda step: sign * step.t1)
 
 

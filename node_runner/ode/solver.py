@@ -132,6 +132,7 @@ class Solver:
         Raises:
             ValueError: for arguments that do not fit together.
             SolverError: if the solve cannot reach ts[-1].
+            NotImplementedError: where gradients of a solve whose ts require one are differentiated.
         """
         times = check_times(ts)
         problem = pose(f, y0, times, params, quadratures, weights)

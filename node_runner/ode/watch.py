@@ -44,12 +44,14 @@ class Watch:
         self.typical: list[float] = []
 
     @torch.no_grad()
-    def __call__(self, step: KeptStep) -> bool:
-        """Whether an event has happened in the step."""
+    def __call__(self, step: KeptStep) -> bool | None:
+        """Whether an event has happened in the step; None where its states are not finite."""
         everyone = list(range(len(self.events)))
         first, just_after = self.last is None, self.eps**0.5
         places = [0.0, just_after, *PLACES] if first else list(PLACES)
         rows = self.values(step, places, [everyone] * len(places))
+        if rows is None:
+            return None
         if not first:
             places, rows = [0.0, *places], [self.last, *rows]
         columns = [list(column) for column in zip(*rows, strict=True)]
@@ -73,7 +75,8 @@ class Watch:
             for e, a, b in found
             if b == ends
         }
-        self.close(step, brackets)
+        if not self.close(step, brackets):
+            return None
         self.index = min(brackets, key=lambda e: (brackets[e].root, e))
         self.t = at_place(step, brackets[self.index].root)
         return True
@@ -89,21 +92,26 @@ class Watch:
                 before = i
         return before, None, before
 
-    def close(self, step: KeptStep, brackets: dict[int, Bracket]) -> None:
-        """Find the roots together: one read of the device a turn."""
+    def close(self, step: KeptStep, brackets: dict[int, Bracket]) -> bool:
+        """Find the roots together, one read of the device a turn; whether they are found."""
         while live := [e for e, bracket in brackets.items() if not bracket.closed]:
             places = [brackets[e].propose() for e in live]
             rows = self.values(step, places, [[e] for e in live])
+            if rows is None:
+                return False
             for e, place, row in zip(live, places, rows, strict=True):
                 brackets[e].update(place, row[0])
+        return True
 
     def values(
         self, step: KeptStep, places: list[float], wanted: list[list[int]]
-    ) -> list[list[float]]:
-        """g at each place, of the events wanted there."""
+    ) -> list[list[float]] | None:
+        """g at each place, of the events wanted there; None where it is NaN because y is not
+        finite.
+        """
         times = [at_place(step, place) for place in places]
-        found, layout = [], self.layout
-        for place, t, y, each in zip(places, times, step.at(times), wanted, strict=True):
+        found, layout, ys = [], self.layout, step.at(times)
+        for place, t, y, each in zip(places, times, ys, wanted, strict=True):
             y = step.y0 if place == 0.0 else step.y1 if place == 1.0 else y
             time = torch.full((), t, dtype=layout.dtype, device=layout.device)
             found += [value(self.events, e, layout, time, y) for e in each]
@@ -111,6 +119,8 @@ class Watch:
         rows = [[next(numbers) for _ in each] for each in wanted]
         for t, each, row in zip(times, wanted, rows, strict=True):
             for e, g in zip(each, row, strict=True):
+                if isnan(g) and not bool(torch.isfinite(ys).all()):
+                    return None
                 if isnan(g):
                     raise ValueError(f"the condition of {called(self.events, e)} is NaN at t={t:g}")
         return rows

@@ -115,17 +115,6 @@ def test_second_derivatives_in_time_are_refused_by_name_not_wrong(gradient, draw
         slope.backward()
 
 
-@pytest.mark.parametrize("wanted", ["ts", "y0"])
-def test_second_derivatives_of_a_solve_whose_times_move_are_refused(wanted, draw):
-    y0, ts = draw(3).requires_grad_(), torch.tensor([0.0, 1.0], requires_grad=True)
-    final = Solver()(Net(3), y0, ts).final
-    (first,) = torch.autograd.grad(
-        final.square().sum(), {"ts": ts, "y0": y0}[wanted], create_graph=True
-    )
-    with pytest.raises(NotImplementedError, match=r"second derivatives .* ts requires a gradient"):
-        first.sum().backward()
-
-
 @pytest.mark.parametrize("gradient", [Replay(), Adjoint()], ids=["replay", "adjoint"])
 def test_unknown_leaves_are_refused(gradient):
     w = torch.ones(3, dtype=torch.float64, requires_grad=True)

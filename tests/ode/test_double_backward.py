@@ -88,3 +88,14 @@ def test_the_adjoint_refuses_by_name_only_where_it_is_differentiated_again(draw)
     torch.testing.assert_close(slope.detach(), expected, rtol=1e-3, atol=1e-4)
     with pytest.raises(NotImplementedError, match=r"Adjoint\(\).*Direct\(\) and Replay\(\)"):
         slope.sum().backward()
+
+
+@pytest.mark.parametrize("wanted", ["ts", "y0"])
+def test_second_derivatives_of_a_solve_whose_times_move_are_refused(wanted, draw):
+    y0, ts = draw(3).requires_grad_(), torch.tensor([0.0, 1.0], requires_grad=True)
+    final = Solver()(Net(3), y0, ts).final
+    (first,) = torch.autograd.grad(
+        final.square().sum(), {"ts": ts, "y0": y0}[wanted], create_graph=True
+    )
+    with pytest.raises(NotImplementedError, match=r"second derivatives .* ts requires a gradient"):
+        first.sum().backward()

@@ -211,6 +211,23 @@ def test_no_second_solve_is_paid(gradient):
     assert forward.nfe + hit.stats.backward.nfe == len(calls)
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_without_gradients_nothing_is_kept_but_the_last_step(wanted, monkeypatch):
+    made = []
+
+    class Seen(events.Recording):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(events, "Recording", Seen)
+    with torch.set_grad_enabled(wanted):
+        hit = Solver(rtol=1e-6, atol=1e-6).event(turn, Y0, 0.0, first, t_end=4.0)
+    kept = made[0].steps
+    assert len(kept) == (hit.stats.forward.accepted if wanted else 1)
+    assert [step.stages is None for step in kept] == [True] * (len(kept) - 1) + [False]
+
+
 def test_one_read_a_step_more(reads):
     """And those that close the bracket, one a turn."""
     solver = Solver(rtol=1e-6, atol=1e-6)
@@ -345,6 +362,15 @@ def test_a_condition_that_is_nan_is_refused():
         Solver("rk4", step_size=0.5).event(
             turn, Y0, 0.0, [first, lambda t, y: torch.where(t < 0.5, 1.0, nan)], t_end=1.0
         )
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_field_that_turns_nan_is_blamed_not_the_condition(name):
+    def f(t, y):
+        return torch.where(t > 0.5, nan, -y)
+
+    with pytest.raises(SolverError, match="f returned NaN or inf"):
+        make_solver(name, 1e-4).event(f, Y0, 0.0, lambda t, y: y.sum() + 1, t_end=2.0)
 
 
 def test_methods_without_an_interpolant_are_refused():
