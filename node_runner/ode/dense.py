@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .gradients.again import FirstOrder
 from .problem import Problem
+from .protocol import Solves
 from .recording import KeptStep, Recording, read, record
 from .state import State
 from .stats import Stats
 from .times import NO_SECOND
-
-if TYPE_CHECKING:
-    from .solver import Solver
 
 SLACK = 4  # rounding units by which a time may miss the interval: a float32 0.1 is above 0.1
 
@@ -44,7 +41,7 @@ class DenseSolution:
     (torch.Size([3]), torch.Size([2, 3]), torch.Size([5, 3]))
     """
 
-    solver: Solver
+    solver: Solves
     problem: Problem
     recording: Recording
     differentiable: bool
@@ -140,7 +137,7 @@ def difference(step: KeptStep, t: Tensor) -> Tensor:
     return step.at_tensor(t) - step.at_tensor(t.detach())
 
 
-def solve_dense(solver: Solver, problem: Problem) -> DenseSolution:
+def solve_dense(solver: Solves, problem: Problem) -> DenseSolution:
     """Solve, keeping every step.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import nextafter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,14 +13,12 @@ from torch import Tensor
 from .errors import GrazingError
 from .gradients.again import FirstOrder
 from .problem import Problem
+from .protocol import Solves
 from .recording import KeptStep, Recording, read, record
 from .state import Layout, State
 from .stats import Stats
 from .times import NO_SECOND
 from .watch import Watch, called, value
-
-if TYPE_CHECKING:
-    from .solver import Solver
 
 DIRECTIONS = ("up", "down", "either")
 
@@ -100,7 +98,7 @@ class EventSolution:
 
 
 def solve_until(
-    solver: Solver,
+    solver: Solves,
     problem: Problem,
     events: Event | Callable | Sequence[Event | Callable],
     t0: float | Tensor,

@@ -6,24 +6,21 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import copysign, inf, isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from . import methods
 from .engine import ENGINES
-from .gradients.protocol import OnAccept
 from .loop import Path, Step, interpolate
 from .problem import Problem
+from .protocol import OnAccept, Solves
 from .state import Layout
 from .stats import Counts
 from .step import Rates, Stages
 from .tableau import Tableau
 from .tolerance import Norm
-
-if TYPE_CHECKING:
-    from .solver import Solver
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Recording:
 
     def __init__(
         self,
-        solver: Solver,
+        solver: Solves,
         until: Callable[[KeptStep], bool | None] | None = None,
         keep: Literal["all", "states", "last"] = "all",
     ) -> None:
@@ -168,7 +165,7 @@ def steps(path: Path, end: float) -> Iterator[Step]:
     path.fail("no event has happened before the largest number that there is")
 
 
-def record(solver: Solver, recording: Recording, problem: Problem) -> bool:
+def record(solver: Solves, recording: Recording, problem: Problem) -> bool:
     """Solve once, by the solver's strategy where gradients are enabled, and say whether they are.
 
     What the strategy returns is let go: it is asked again, for the times that are wanted.
@@ -180,7 +177,7 @@ def record(solver: Solver, recording: Recording, problem: Problem) -> bool:
     return True
 
 
-def read(solver: Solver, recording: Recording, problem: Problem, differentiable: bool) -> Tensor:
+def read(solver: Solves, recording: Recording, problem: Problem, differentiable: bool) -> Tensor:
     """The kept solution at ts[1:], by the solver's strategy where it is differentiable."""
     if differentiable and torch.is_grad_enabled():
         return solver.gradient(recording, problem)
@@ -188,7 +185,7 @@ def read(solver: Solver, recording: Recording, problem: Problem, differentiable:
         return recording.integrate(problem)
 
 
-def refuse_without_interpolant(solver: Solver) -> None:
+def refuse_without_interpolant(solver: Solves) -> None:
     if not solver.tableau.dense:
         others = [name for name in methods.names() if methods.get(name).dense]
         raise ValueError(

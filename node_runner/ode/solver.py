@@ -16,9 +16,9 @@ from .engine import ENGINES
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
 from .gradients import Direct, Gradient
-from .gradients.protocol import OnAccept
 from .loop import Path, order_of_control
 from .problem import Problem, check_times, pose
+from .protocol import OnAccept
 from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts

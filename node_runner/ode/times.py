@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isfinite, isnan
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .gradients.again import FirstOrder
 from .problem import Problem, pose
+from .protocol import Solves
 from .state import State
-
-if TYPE_CHECKING:
-    from .solver import Solver
 
 NO_SECOND = (
     "second derivatives are not there for a solve whose {} requires a gradient: detach it, or take "
@@ -23,7 +20,7 @@ NO_SECOND = (
 )
 
 
-def moving(solver: Solver, problem: Problem, ts: Tensor) -> Tensor:
+def moving(solver: Solves, problem: Problem, ts: Tensor) -> Tensor:
     """The outputs with terms that are zero in value and carry the gradient of the times, the same
     for every strategy.
     """

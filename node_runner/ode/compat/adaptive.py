@@ -8,9 +8,9 @@ from math import inf, isnan
 import torch
 from torch import Tensor
 
-from ..gradients.protocol import OnAccept
 from ..loop import Path
 from ..problem import Problem
+from ..protocol import OnAccept
 from ..solver import Solver
 from ..state import Layout, State
 from ..stats import Counts

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..gradients.again import Once
 from ..gradients.leaves import LeafGuard, refuse_unknown_leaves
-from ..gradients.protocol import Integrator
 from ..problem import Problem
+from ..protocol import Integrator
 from ..state import Layout, rates
 from .form import Form, inside, outside
 from .means import means_of

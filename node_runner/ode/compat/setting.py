@@ -9,8 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from ..gradients.leaves import LeafGuard
-from ..gradients.protocol import OnAccept
 from ..problem import Problem
+from ..protocol import OnAccept
 from ..state import Layout, State, rates
 from .form import Form
 from .norm import Tolerance

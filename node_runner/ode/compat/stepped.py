@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..gradients.protocol import OnAccept
 from ..problem import Problem
+from ..protocol import OnAccept
 from ..state import Layout, State
 from . import grid, scipy, steppers
 from .callbacks import Callbacks

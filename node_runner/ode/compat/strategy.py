@@ -8,9 +8,9 @@ from math import inf
 from torch import Tensor
 
 from ..gradients import Adjoint, Gradient
-from ..gradients.protocol import Integrator, OnAccept
 from ..loop import Path
 from ..problem import Problem
+from ..protocol import Integrator, OnAccept
 from ..solver import Solver
 from ..state import Layout
 from ..stats import Counts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..control import PIControl
 from ..loop import Path, order_of_control
 from ..problem import Problem
+from ..protocol import Solves
 from ..state import Layout
 from ..stats import Counts
 from ..step import Tape, take_step
@@ -26,14 +27,11 @@ from . import whole
 from .graphs import Graph, find
 from .plan import Limits, Plan, attempt, evaluate, limits
 
-if TYPE_CHECKING:
-    from ..solver import Solver
-
 
 class Compiled:
     """How a solver has its steps taken; it holds nothing, the graphs belong to f."""
 
-    def solve(self, solver: Solver, problem: Problem) -> Tensor | None:
+    def solve(self, solver: Solves, problem: Problem) -> Tensor | None:
         """The solution at ts[1], shape (1, width), without graph, as one graph with the loop in it;
         None where there is none.
 
@@ -175,7 +173,7 @@ def one_step(plan: Plan) -> Callable:
     return step
 
 
-def adaptive_solve(solver: Solver, problem: Problem) -> tuple[Graph | None, tuple]:
+def adaptive_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve that chooses its steps, and its arguments."""
     tableau, layout, y = solver.tableau, problem.layout, problem.y0.detach()
     kept = "last" if tableau.fsal else "none"
@@ -193,7 +191,7 @@ def adaptive_solve(solver: Solver, problem: Problem) -> tuple[Graph | None, tupl
     return graph, (y, k0, first, *numbers, *limits(norm))
 
 
-def fixed_solve(solver: Solver, problem: Problem) -> tuple[Graph | None, tuple]:
+def fixed_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve in fixed steps, and its arguments."""
     layout, (start, end) = problem.layout, problem.ts
     plan = Plan(solver.tableau, layout, fresh=True, stages=solver.tableau.stages)

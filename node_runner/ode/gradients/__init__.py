@@ -8,9 +8,9 @@ A strategy receives the solver as a value, so that it never imports it:
 - ``Adjoint``: a second solve backwards in time; memory does not depend on the number of steps.
 """
 
+from ..protocol import Gradient, Integrator
 from .adjoint import Adjoint
 from .direct import Direct
-from .protocol import Gradient, Integrator
 from .replay import Replay
 
 __all__ = ["Adjoint", "Direct", "Gradient", "Integrator", "Replay"]

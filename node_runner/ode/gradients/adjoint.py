@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ..loop import Path
 from ..problem import Problem
+from ..protocol import Integrator
 from ..state import Layout
 from ..tableau import Tableau
 from ..tolerance import Norm, Tolerances
 from .again import Once
 from .backward_field import BackwardField
 from .leaves import LeafGuard
-from .protocol import Integrator
 
 REFUSAL = (
     "a gradient by Adjoint() cannot be differentiated again; those by Direct() and Replay() can"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..problem import Problem
+from ..protocol import Integrator
 from ..tableau import Tableau
-from .protocol import Integrator
 
 
 class Direct:

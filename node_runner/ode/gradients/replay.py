@@ -12,11 +12,11 @@ from torch import Tensor
 from ..engine import ENGINES
 from ..loop import Step, interpolate
 from ..problem import Problem
+from ..protocol import Integrator
 from ..step import Buffer, Tape, take_step
 from ..tableau import Tableau
 from .again import Alias
 from .leaves import LeafGuard, add, refuse_unknown_leaves
-from .protocol import Integrator
 
 
 class Replay:

@@ -1,4 +1,6 @@
-"""What a gradient strategy is, and what it may ask of a solver."""
+"""What a solver and a gradient strategy are to those who are handed one, so that none of them
+imports the other.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..loop import Path, Step
-from ..problem import Problem
-from ..state import Layout
-from ..stats import Counts
-from ..step import Rates
-from ..tableau import Tableau
-from ..tolerance import Norm, Tolerances
+from .loop import Path, Step
+from .problem import Problem
+from .state import Layout
+from .stats import Counts
+from .step import Rates
+from .tableau import Tableau
+from .tolerance import Norm, Tolerances
 
 OnAccept = Callable[[Step, list[float], bool], None]
 
@@ -51,3 +53,18 @@ class Gradient(Protocol):
         """The solution at ts[1:], shape (len(ts) - 1, width), differentiable in y0 and the
         parameters.
         """
+
+
+class Solves(Integrator, Protocol):
+    """A solver with its gradient policy: what dense output, events and engines see of it."""
+
+    gradient: Gradient
+    step_size: float | None
+    first_step: float | None
+    max_steps: int
+
+    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
+        """The path that starts the problem."""
+
+    def explain(self, problem: Problem) -> None:
+        """Raise a SolverError that tells where a fixed-step solve went wrong."""
