@@ -82,7 +82,7 @@ def learns(kind, name, sooner=False, **options):
     task.check(data)
     before = evaluate(task, data, "test")
     optimizer = torch.optim.Adam(task.parameters(), 2e-2)
-    for i in range(40):
+    for i in range(80):
         optimizer.zero_grad()
         task.train().step(data.train_batch(i)).loss.backward()
         optimizer.step()
