@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil, copysign, log2
+from math import ceil, copysign, log2, ulp
 
 
 @dataclass
@@ -65,3 +66,22 @@ class Bracket:
             self.a, self.at_a = x, at_x
         else:
             self.b, self.at_b = x, at_x
+
+
+def bracketed_root(
+    g: Callable[[float], float], a: float, b: float, at_a: float, at_b: float, tolerance: float
+) -> float:
+    """A root of g between a and b, to ``tolerance`` or as near as floats can tell.
+
+    Args:
+        g: the function.
+        a, b: ends, in either order.
+        at_a, at_b: g(a), not zero, and g(b), zero or of the other sign.
+        tolerance: how far off the root may be.
+    """
+    sign = 1.0 if b > a else -1.0
+    bracket = Bracket(sign * a, sign * b, at_a, at_b, max(tolerance, ulp(a), ulp(b)))
+    while not bracket.closed:
+        x = bracket.propose()
+        bracket.update(x, g(sign * x))
+    return sign * bracket.root

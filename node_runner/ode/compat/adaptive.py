@@ -8,19 +8,19 @@ from math import inf, isnan
 import torch
 from torch import Tensor
 
-from ..loop import Path
+from ..bracket import bracketed_root
+from ..loop import Path, Step
 from ..problem import Problem
 from ..protocol import OnAccept
 from ..solver import Solver
 from ..state import Layout, State
 from ..stats import Counts
+from ..step import Tape, take_step
 from ..times import rate
 from ..tolerance import Norm
 from .callbacks import Callbacks
-from .dense import Dense, Piece
 from .norm import tightest
 from .options import read_control
-from .root import root
 from .setting import Event, Setting
 from .steering import Steering
 
@@ -74,23 +74,19 @@ class Adaptive:
         for step in path.advance(sign * inf):
             after = height(step.t1, step.y1)
             if before and before * after <= 0:
-                inside = Dense([Piece.of(step)], path.f, path.layout, path.tableau)
-                with torch.no_grad():
-                    ends = step.t0, step.t1, before, after
-                    t = root(
-                        lambda t, inside=inside: height(t, inside.at(t)),
-                        *ends,
-                        max(self.atol, 1e-15),
-                    )
-                return t, inside.at(t)
+                return self.crossing(step, height, before, after)
             before = after
         raise AssertionError("a path without end has ended")
 
-    def dense(self, f: Callable, y0: State, t0: Tensor, t1: float) -> Dense:
-        """The solution between t0 and t1, all steps kept."""
-        path = self.path(f, y0, t0)
-        pieces = [Piece.of(step) for step in path.advance(t1)]
-        return Dense(pieces, path.f, path.layout, path.tableau)
+    def crossing(
+        self, step: Step, height: Callable[[float, Tensor], float], before: float, after: float
+    ) -> tuple[float, Tensor]:
+        """Where the height changes its sign in the step just taken, and the state there."""
+        inside = within(step)
+        with torch.no_grad():
+            ends = (step.t0, step.t1, before, after)
+            t = bracketed_root(lambda t: height(t, inside(t)), *ends, self.atol)
+        return t, inside(t)
 
     def path(self, f: Callable, y0: State, t0: Tensor) -> Path:
         """From (t0, y0), with their graph where gradients are enabled."""
@@ -104,3 +100,23 @@ class Adaptive:
         norm = Norm(layout, solver.rtol, solver.atol, weights)
         right_side, graph = problem.right_side(counts), torch.is_grad_enabled()
         return solver.path(right_side, layout, problem.ts[0], start, norm, counts, graph)
+
+
+def within(step: Step) -> Callable[[float], Tensor]:
+    """The flat solution inside the last step taken: on the method's interpolant, or, where it has
+    none of its order, by a shorter step of the same method.
+    """
+    path, tableau = step.path, step.path.tableau
+    if tableau.dense:
+        path.complete(step)  # with a graph, where gradients are enabled
+
+    def at(t: float) -> Tensor:
+        if t in (step.t0, step.t1):
+            return step.y0 if t == step.t0 else step.y1
+        if tableau.dense:
+            return step.at([t])[0]
+        stages = Tape(tableau, path.layout)
+        stages.k[0] = path.stages.k[0]
+        return take_step(path.f, tableau, stages, step.t0, t, step.y0, tableau.stages)
+
+    return at

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
-import torch
 from torch import Tensor
 
 from ..state import Layout, State
@@ -96,10 +95,3 @@ def check_time(t: object) -> None:
             )
     if not all(map(isfinite, times)):
         raise ValueError(f"t has times that are not finite: {times}")
-
-
-def on_graph(*tensors: object) -> bool:
-    """Whether a graph is being recorded and any of these is in one."""
-    return torch.is_grad_enabled() and any(
-        isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors
-    )

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..gradients.again import Once
 from ..state import Layout, State
-from .call import on_graph
 from .form import form_of
 from .search import FirstOf
 from .setting import flat_field
@@ -85,7 +84,7 @@ def attach(
         return found[signed.detach().argmin()].to(final.dtype)
 
     value = gap(time, final)
-    if not on_graph(value, final):
+    if not (value.requires_grad or final.requires_grad):
         return event_t, solution
     with torch.enable_grad():
         at, y = time.clone().requires_grad_(), final.detach().requires_grad_()

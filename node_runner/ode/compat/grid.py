@@ -8,9 +8,9 @@ from math import copysign, isnan, nan
 import torch
 from torch import Tensor
 
+from ..bracket import bracketed_root
 from ..errors import SolverError, unknown_name
 from .mesh import Constructor, check_step_size, make_grid
-from .root import root
 from .steppers.protocol import Advance, Field, Span, Stepper, Time, number
 
 INTERPOLANTS = ("linear", "cubic")
@@ -183,7 +183,9 @@ class Piece:
         if self.interp == "cubic":
             self.rates()  # kept for the state at the root, which has a graph
         with torch.no_grad():
-            return root(lambda t: height(self.span.seen(t), self.at(t)), *ends, at_t0, at_t1, atol)
+            return bracketed_root(
+                lambda t: height(self.span.seen(t), self.at(t)), *ends, at_t0, at_t1, atol
+            )
 
     def rates(self) -> tuple[Tensor, Tensor]:
         """f at both ends, evaluated where the step has not."""

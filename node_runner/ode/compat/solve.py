@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .. import methods
 from ..state import State
 from .adaptive import Adaptive
-from .call import on_graph, read_call
+from .call import read_call
 from .options import ADAPTIVE
 from .search import find, states_at
 
@@ -69,13 +70,13 @@ def odeint_dense(
     """Solve from t0 to t1 and return the solution as a function of time.
 
     That function takes a time (float or 0-dim tensor) or several (shape (T,)) between t0 and t1 and
-    returns the state there, several with a leading dimension T. It is differentiable in y0, in what
-    func uses, and in the times, as dy/dt = func(t, y). All steps are kept: memory is that of
-    their stages. dopri5 and tsit5 use their own interpolants, methods up to order 4 Hermite's
-    cubic, dopri8 a shorter step of its own at 12 evaluations a time.
+    returns the state there, several with a leading dimension T: the method's own interpolant
+    (``DenseSolution``), differentiable in y0, in what func uses, in t0 and in the times. All steps
+    are kept: memory is that of their stages.
 
     Args:
-        func, y0, rtol, atol, method, options: as in ``odeint``; any adaptive method.
+        func, y0, rtol, atol, method, options: as in ``odeint``; any adaptive method but dopri8,
+            which has no interpolant of its accuracy.
         t0, t1: ends of the solve, in either direction.
 
     Raises:
@@ -85,24 +86,11 @@ def odeint_dense(
     like = t0 if isinstance(t0, Tensor) else torch.tensor(float(t0), dtype=torch.float64)
     t = torch.stack([like.reshape(()), torch.as_tensor(t1).to(like).reshape(())])
     call = read_call(func, y0, t, rtol, atol, method, options)
-    if not isinstance(call.means, Adaptive):
+    if not isinstance(call.means, Adaptive) or not call.means.solver.tableau.dense:
+        dense = [name for name in ADAPTIVE if methods.get(name).dense]
         raise ValueError(
             f"method is {method!r}, whose steps have no interpolant of their accuracy; odeint_dense"
-            f" takes one of {', '.join(ADAPTIVE)}"
+            f" takes one of {', '.join(dense)}"
         )
-    dense = call.means.dense(call.f, call.y0, call.t[0], call.t[1].item())
-    form, layout = call.form, call.setting.layout
-
-    def solution(times: Tensor | float | Sequence[float]) -> State:
-        seen = times if isinstance(times, Tensor) else torch.tensor(times, dtype=torch.float64)
-        if seen.dim() > 1:
-            raise ValueError(f"times have shape {tuple(seen.shape)}, must be () or (T,)")
-        wanted = seen.reshape(-1)
-        ys = dense(wanted.tolist())
-        if on_graph(wanted):
-            rates = [dense.rate(t, y) for t, y in zip(wanted.tolist(), ys, strict=True)]
-            zeros = (wanted - wanted.detach()).to(ys)
-            ys = ys + torch.stack(rates) * zeros[:, None]
-        return form.outer(layout.state(ys if seen.dim() else ys[0]))
-
-    return solution
+    found = call.means.solver.dense(call.f, call.y0, call.t[0], call.t[1].item())
+    return lambda times: call.form.outer(found(times))

@@ -148,12 +148,13 @@ def test_adjoints(what):
 
 
 def test_dense_output_takes_adaptive_methods_and_times_inside():
-    with pytest.raises(ValueError, match="method is 'rk4', whose steps have no interpolant"):
-        odeint_dense(decay, Y0, 0.0, 1.0, method="rk4")
+    for method in ("rk4", "dopri8"):
+        with pytest.raises(ValueError, match=f"method is '{method}', whose steps have no interpol"):
+            odeint_dense(decay, Y0, 0.0, 1.0, method=method)
     solution = odeint_dense(decay, Y0, 0.0, 1.0)
-    with pytest.raises(ValueError, match="t is 1.5, must lie between t0=0 and t1=1"):
+    with pytest.raises(ValueError, match=r"t=1.5 is outside the solution's \[0, 1\]"):
         solution(torch.tensor([0.5, 1.5]))
-    with pytest.raises(ValueError, match=r"times have shape \(1, 1\), must be \(\) or \(T,\)"):
+    with pytest.raises(ValueError, match=r"t must be one time or .*, got shape \(1, 1\)"):
         solution(torch.zeros(1, 1))
 
 

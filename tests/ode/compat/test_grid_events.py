@@ -11,7 +11,6 @@ from ode_problems import slope
 
 from node_runner.ode import SolverError
 from node_runner.ode.compat import grid
-from node_runner.ode.compat.root import root
 
 G = 9.8
 
@@ -156,30 +155,3 @@ def test_nan_from_the_event_function_is_said(at):
 def test_unfit_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         search(lambda t, y: -y, STARTS, lambda t, y: y.sum(), **options)
-
-
-FUNCTIONS = {
-    "line": (lambda x: x - 0.3, 0.3),
-    "flat": (lambda x: (x - 0.3) ** 9, 0.3),
-    "steep": (lambda x: 1.0 if x > 0.3 else -1e-12, 0.3),
-    "exponential": (lambda x: 2.0 ** (40 * (x - 0.3)) - 1, 0.3),
-}
-
-
-@pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 0.0)])
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_root_is_bracketed_to_the_tolerance_at_a_bounded_cost(name, ends):
-    g, expected = FUNCTIONS[name]
-    calls = []
-
-    def counted(x):
-        calls.append(x)
-        return g(x)
-
-    found = root(counted, *ends, g(ends[0]), g(ends[1]), 1e-10)
-    assert abs(found - expected) <= 1e-10
-    assert len(calls) <= 3 * 34 and all(0 <= x <= 1 for x in calls)
-
-
-def test_root_ends_where_floats_do():
-    assert root(lambda x: x - 0.3, 0.0, 1.0, -0.3, 0.7, 0.0) == pytest.approx(0.3, abs=1e-16)
