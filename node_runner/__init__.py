@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "odeint", "odeint_adjoint"]
+FUNCTIONS = ("odeint", "odeint_adjoint", "odeint_event")
+__all__ = ["__version__", *FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:
-    """odeint and odeint_adjoint, imported when asked for: --help should not wait for torch."""
-    if name in ("odeint", "odeint_adjoint"):
+    """The functions of ``ode``, imported when asked for: --help should not wait for torch."""
+    if name in FUNCTIONS:
         from . import ode
 
         return getattr(ode, name)

@@ -5,7 +5,7 @@ rest.
 from .dense import DenseSolution
 from .errors import GrazingError, SolverError
 from .events import Event, EventSolution
-from .functional import odeint, odeint_adjoint
+from .functional import odeint, odeint_adjoint, odeint_event
 from .gradients import Adjoint, Direct, Replay
 from .measure import measure
 from .solution import Solution
@@ -30,5 +30,6 @@ __all__ = [
     "measure",
     "odeint",
     "odeint_adjoint",
+    "odeint_event",
     "total",
 ]

@@ -1,10 +1,12 @@
-"""odeint and odeint_adjoint with torchdiffeq's signatures and our method names."""
+"""odeint, odeint_adjoint and odeint_event with torchdiffeq's signatures and our method names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from . import methods
@@ -27,8 +29,8 @@ def odeint(
     atol: Tolerances = 1e-9,
     method: str | None = None,
     options: dict | None = None,
-    event_fn: None = None,
-) -> State:
+    event_fn: Callable | None = None,
+) -> State | tuple[Tensor, State]:
     """Solve dy/dt = func(t, y), y(t[0]) = y0, and backpropagate through the solver's steps.
 
     Args:
@@ -40,17 +42,18 @@ def odeint(
             rule, which torchdiffeq calls rk4. A fixed-step method without ``step_size`` steps from
             output to output.
         options: ``first_step``, ``max_num_steps`` (adaptive), ``step_size`` (fixed).
-        event_fn: not available yet.
+        event_fn: (t, y) -> a tensor of one element. The solve then goes on from t[0], in the
+            direction of t[1], until it changes its sign.
 
     Returns:
-        The solution at t, shape (T, *y0), or a tuple of such.
+        The solution at t, shape (T, *y0), or a tuple of such; with event_fn the event's time and
+        the states at t[0] and then, shape (2, *y0), differentiable as ``EventSolution``.
 
     Raises:
         ValueError: for an option that is not honoured, named, or arguments that do not fit.
         SolverError: if the solve cannot reach t[-1].
     """
-    refuse_events(event_fn)
-    return build(method, rtol, atol, options, Direct())(func, y0, t).ys
+    return solve(build(method, rtol, atol, options, Direct()), func, y0, t, event_fn)
 
 
 def odeint_adjoint(
@@ -62,13 +65,13 @@ def odeint_adjoint(
     atol: Tolerances = 1e-9,
     method: str | None = None,
     options: dict | None = None,
-    event_fn: None = None,
+    event_fn: Callable | None = None,
     adjoint_rtol: float | None = None,
     adjoint_atol: float | None = None,
     adjoint_method: str | None = None,
     adjoint_options: dict | None = None,
     adjoint_params: Sequence[Tensor] | None = None,
-) -> State:
+) -> State | tuple[Tensor, State]:
     """As ``odeint``, with the gradient from the continuous adjoint: memory independent of the
     number of steps.
 
@@ -84,7 +87,6 @@ def odeint_adjoint(
         ValueError: for an option that is not honoured, named, or a func whose parameters are
         unknown. SolverError: if either solve cannot reach its end.
     """
-    refuse_events(event_fn)
     if adjoint_params is None and not isinstance(func, nn.Module):
         raise ValueError(
             "func is no nn.Module, so adjoint_params must name the tensors it uses; () if none"
@@ -101,7 +103,52 @@ def odeint_adjoint(
     if norm not in norms:
         raise ValueError(f"adjoint_options norm is {norm!r}, must be one of {', '.join(norms)}")
     gradient = Adjoint(adjoint_rtol, adjoint_atol, norms[norm])
-    return build(method, rtol, atol, options, gradient)(func, y0, t, params=adjoint_params).ys
+    solver = build(method, rtol, atol, options, gradient)
+    return solve(solver, func, y0, t, event_fn, adjoint_params)
+
+
+def odeint_event(
+    func: Callable,
+    y0: State,
+    t0: Tensor,
+    *,
+    event_fn: Callable,
+    reverse_time: bool = False,
+    odeint_interface: Callable = odeint,
+    **kwargs: Any,
+) -> tuple[Tensor, State]:
+    """As ``odeint`` with event_fn, from t0 (a tensor of one element) on, or back from it.
+
+    Args:
+        odeint_interface: ``odeint`` unless given, or ``odeint_adjoint``.
+        kwargs: of that function.
+    """
+    start = t0.reshape(1)
+    t = torch.cat([start, start.detach() + (-1 if reverse_time else 1)])
+    return odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
+
+
+def solve(
+    solver: Solver,
+    func: Callable,
+    y0: State,
+    t: Tensor,
+    event_fn: Callable | None,
+    params: Sequence[Tensor] | None = None,
+) -> State | tuple[Tensor, State]:
+    """The solution at the times, or up to the event."""
+    if event_fn is None:
+        return solver(func, y0, t, params=params).ys
+    if len(t) != 2:
+        raise ValueError(
+            f"t has {len(t)} times, must have 2 with event_fn: the start, and one that tells the "
+            "direction"
+        )
+    end = inf if t[1] > t[0] else -inf
+    found = solver.event(func, y0, t[0], event_fn, t_end=end, params=params)
+    if isinstance(y0, Tensor):
+        return found.t, torch.stack([y0, found.state])
+    return found.t, tuple(map(torch.stack, zip(y0, found.state, strict=True)))
 
 
 def build(
@@ -124,8 +171,3 @@ def refuse_others(name: str, options: dict, known: Sequence[str]) -> None:
         raise ValueError(
             f"{name} has {', '.join(unknown)}, not honoured here; available: {', '.join(known)}"
         )
-
-
-def refuse_events(event_fn: object) -> None:
-    if event_fn is not None:
-        raise ValueError("event_fn is not available yet; solve to fixed times t")

@@ -1,13 +1,15 @@
-"""odeint and odeint_adjoint: torchdiffeq's signatures, our methods, no option ignored."""
+"""odeint and its kin: torchdiffeq's signatures, our methods, no option ignored."""
 
 from __future__ import annotations
+
+from math import log
 
 import pytest
 import torch
 from ode_problems import FIXED, NAMES, Net, Recorded, logistic
 
 import node_runner
-from node_runner import odeint, odeint_adjoint
+from node_runner import odeint, odeint_adjoint, odeint_event
 
 Y0 = torch.tensor([0.1, 0.5, 1.3], dtype=torch.float64)
 TS = torch.tensor([0.0, 0.3, 1.0, 4.0], dtype=torch.float64)
@@ -104,9 +106,45 @@ def test_options_are_not_changed(solve):
     assert options == {"max_num_steps": 1000}
 
 
+@pytest.mark.parametrize("backwards", [False, True])
 @both
-def test_events_are_refused(solve):
-    with pytest.raises(ValueError, match="event_fn is not available"):
+def test_a_solve_ends_at_an_event(solve, backwards):
+    """y = y0 exp(-t) is c at t = t0 + log(y0 / c), and then has the gradients of c."""
+    y0 = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
+    t0 = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    c = torch.tensor(5.0 if backwards else 2.0, dtype=torch.float64, requires_grad=True)
+    t, ys = odeint_event(
+        lambda t, y: -y,
+        y0,
+        t0,
+        event_fn=lambda t, y: y[0] - c,
+        reverse_time=backwards,
+        odeint_interface=lambda *args, **options: with_no_parameters(solve, *args, **options),
+        rtol=1e-10,
+        atol=1e-10,
+    )
+    exact = 0.5 + torch.log(3 / c.detach())
+    torch.testing.assert_close(t.detach(), exact, rtol=1e-8, atol=0)
+    torch.testing.assert_close(ys.detach(), torch.stack([y0.detach(), c.detach()[None]]))
+    of_time = torch.autograd.grad(t, (y0, t0, c), retain_graph=True)
+    assert [g.item() for g in of_time] == pytest.approx([1 / 3, 1, -1 / c.item()], rel=1e-6)
+    of_state = torch.autograd.grad(ys[1].sum(), (y0, t0, c))
+    assert [g.item() for g in of_state] == pytest.approx([0, 0, 1], abs=1e-6)
+
+
+@both
+def test_an_event_ends_tuples_too(solve):
+    states = (Y0[:1], Y0)
+    t, ys = with_no_parameters(
+        solve, lambda t, s: (-s[0], -s[1]), states, TS[:2], event_fn=lambda t, s: s[0] - 0.05
+    )
+    assert t.item() == pytest.approx(log(2)) and [tuple(y.shape) for y in ys] == [(2, 1), (2, 3)]
+    torch.testing.assert_close(ys[1], torch.stack([Y0, Y0 / 2]), rtol=1e-6, atol=1e-8)
+
+
+@both
+def test_an_event_needs_a_start_and_a_direction(solve):
+    with pytest.raises(ValueError, match="t has 4 times, must have 2 with event_fn"):
         with_no_parameters(solve, logistic, Y0, TS, event_fn=lambda t, y: y[0])
 
 
