@@ -123,3 +123,40 @@ def test_leaf_used_for_part_of_the_time_is_refused(gradient, early):
 @without_graph
 def test_leaf_that_requires_no_gradient_is_no_concern(gradient):
     assert backward(gradient, in_a_product(leaf(0.3, 0.4).detach())).abs().min() > 0
+
+
+def twice(w):
+    return 2 * w
+
+
+def through_a_layer(w):
+    return nn.functional.linear(w, torch.eye(2).double()).tanh()
+
+
+@pytest.mark.parametrize("made", [twice, through_a_layer])
+@without_graph
+def test_a_tensor_and_what_it_is_made_of_are_not_both_named(gradient, made):
+    """Direct counts each way once; of the others one name is enough, and two are refused."""
+    w = leaf(0.3, 0.4)
+    first = made(w)
+
+    def f(t, y):
+        return first * y + w
+
+    with pytest.raises(ValueError, match=r"shape \(2,\) and another that it is computed from"):
+        backward(gradient, f, params=(w, first))
+    backward(Direct(), f)
+    expected, w.grad = w.grad, None
+    backward(gradient, lambda t, y: made(w) * y + w, params=(w,))
+    torch.testing.assert_close(w.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+@without_graph
+def test_tensors_made_of_the_same_may_both_be_named(gradient):
+    w = leaf(0.1, 0.2, 0.3, 0.4)
+    f = lambda halves: lambda t, y: halves[0] * y + halves[1]  # noqa: E731
+    backward(Direct(), f((2 * w).chunk(2)))
+    expected, w.grad = w.grad, None
+    halves = (2 * w).chunk(2)
+    backward(gradient, f(halves), params=halves)
+    torch.testing.assert_close(w.grad, expected, rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ from ..tableau import Tableau
 from ..tolerance import Norm, Tolerances
 from .again import Once
 from .backward_field import BackwardField
-from .leaves import LeafGuard
+from .leaves import LeafGuard, refuse_nested
 
 REFUSAL = (
     "a gradient by Adjoint() cannot be differentiated again; those by Direct() and Replay() can"
@@ -73,6 +73,7 @@ class Adjoint:
             )
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
+        refuse_nested(problem.params)
         return AdjointFunction.apply(self, solver, problem, problem.y0, *problem.params)
 
 

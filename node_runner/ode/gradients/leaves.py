@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import Node, get_gradient_edge
 
 from ..state import RightSide
 
@@ -37,24 +37,59 @@ def refuse_unknown_leaves(results: Iterable[Tensor], known: Sequence[Tensor]) ->
         ValueError: if it ends in a tensor that requires a gradient and is none of ``known``,
             because the caller would compute no gradient for it.
     """
-    # Edges of the graph, not tensors: a saved-tensor hook hands back another object for the same
-    # leaf, and the two halves of a split are outputs of one node.
-    stops = {get_gradient_edge(tensor)[:2] for tensor in known if tensor.requires_grad}
-    pending = [get_gradient_edge(result)[:2] for result in results if result.requires_grad]
-    seen = set(pending)
+    stops = edges(known)
+    for edge in ends(edges(results), stops):
+        if edge not in stops:
+            shape = tuple(edge[0].variable.shape)
+            raise ValueError(
+                f"f uses a tensor of shape {shape} that requires a gradient and is neither in y0 "
+                "nor in the parameters, so its gradient would be lost: make f an nn.Module that "
+                "owns it, name it in params=, or use gradient=direct"
+            )
+
+
+def refuse_nested(params: Sequence[Tensor]) -> None:
+    """Walk the graph behind those of ``params`` that have one.
+
+    Raises:
+        ValueError: if one is computed from another, whose gradient would hold the way through it a
+            second time.
+    """
+    stops = edges(params)
+    for param in params:
+        if param.grad_fn is not None:
+            for edge in ends(set(next_edges(param.grad_fn)), stops):
+                if edge in stops:
+                    raise ValueError(
+                        f"params names a tensor of shape {tuple(param.shape)} and another that it "
+                        "is computed from, whose gradient would count twice: let f compute "
+                        "the first from it, or use gradient=direct"
+                    )
+
+
+# Edges of the graph, not tensors: a saved-tensor hook hands back another object for the same leaf,
+# and the two halves of a split are outputs of one node.
+Edge = tuple[Node, int]
+
+
+def edges(tensors: Iterable[Tensor]) -> set[Edge]:
+    return {get_gradient_edge(tensor)[:2] for tensor in tensors if tensor.requires_grad}
+
+
+def next_edges(node: Node) -> list[Edge]:
+    return [edge for edge in node.next_functions if edge[0] is not None]
+
+
+def ends(start: set[Edge], stops: set[Edge]) -> Iterator[Edge]:
+    """Where the graph behind ``start`` ends: those of ``stops`` that it comes to, and leaves."""
+    pending, seen = list(start), set(start)
     while pending:
         edge = pending.pop()
-        if edge in stops:
+        if edge in stops or hasattr(edge[0], "variable"):
+            yield edge
             continue
-        leaf = getattr(edge[0], "variable", None)
-        if leaf is not None:
-            raise ValueError(
-                f"f uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and is "
-                "neither in y0 nor in the parameters, so its gradient would be lost: make f an "
-                "nn.Module that owns it, name it in params=, or use gradient=direct"
-            )
-        for following in edge[0].next_functions:
-            if following[0] is not None and following not in seen:
+        for following in next_edges(edge[0]):
+            if following not in seen:
                 seen.add(following)
                 pending.append(following)
 

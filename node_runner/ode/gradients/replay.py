@@ -16,7 +16,7 @@ from ..protocol import Integrator
 from ..step import Buffer, Tape, take_step
 from ..tableau import Tableau
 from .again import Alias
-from .leaves import LeafGuard, add, refuse_unknown_leaves
+from .leaves import LeafGuard, add, refuse_nested, refuse_unknown_leaves
 
 
 class Replay:
@@ -54,6 +54,7 @@ class Replay:
         """Every method can be replayed."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
+        refuse_nested(problem.params)
         return ReplayFunction.apply(
             solver, problem, Trail(self.states), problem.y0, *problem.params
         )
