@@ -40,7 +40,7 @@ class Layout:
         fed = check_state(state)
         entries = [*fed, *check_quadratures(quadratures, fed[0])]
         self.dtype, self.device = fed[0].dtype, fed[0].device
-        self.shapes = [entry.shape for entry in entries]
+        self.shapes = [tuple(entry.shape) for entry in entries]  # a view takes these sooner
         self.sizes = [entry.numel() for entry in entries]
         self.fed = len(fed)
         self.alone = len(entries) == 1

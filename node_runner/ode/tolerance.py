@@ -45,7 +45,7 @@ class Norm:
 
     def allowed(self, y0: Tensor, y1: Tensor) -> Tensor:
         """atol + rtol max(|y0|, |y1|), shape (width,)."""
-        return torch.maximum(y0.abs(), y1.abs()).mul_(self.rtol).add_(self.atol)
+        return torch.addcmul(self.atol, torch.maximum(y0.abs(), y1.abs()), self.rtol)
 
     def ratios(self, *vectors: Tensor, extra: bool = False) -> list[float]:
         """Weighted RMS of each entry of each scaled vector, then the maximum over entries: the one
@@ -78,10 +78,12 @@ def worst(values: Sequence[float]) -> float:
     return nan if any(isnan(v) for v in values) else max(values)
 
 
-def per_entry(name: str, value: Tolerances, layout: Layout) -> float | Tensor:
-    """One float, or a vector (width,) that repeats each entry's tolerance over its elements."""
+def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
+    """One number, 0-dim, or a vector (width,) that repeats each entry's tolerance over its
+    elements.
+    """
     if isinstance(value, (int, float)):
-        return float(value)
+        return torch.full((), value, dtype=layout.dtype, device=layout.device)
     if len(value) != len(layout.sizes):
         raise ValueError(
             f"{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, then "

@@ -58,9 +58,8 @@ class Steering:
             extra = path.norm.extra
             path.norm = OwnNorm(self.form, self.layout, norm, self.rtol, self.atol, extra)
             return
-        path.norm.rtol = repeated(self.rtol, path.y)
-        atol = floored(self.atol) if isinstance(self.atol, Tensor) else max(self.atol, 1e-37)
-        path.norm.atol = repeated(atol, path.y)
+        rtol, atol = (torch.as_tensor(each).to(path.y) for each in (self.rtol, self.atol))
+        path.norm.rtol, path.norm.atol = repeated(rtol, path.y), repeated(floored(atol), path.y)
 
 
 class Bounded:

@@ -74,15 +74,8 @@ class Trial(NamedTuple):
 
 def limits(norm: Norm) -> Limits:
     """The tolerances of ``norm`` on its device."""
-    layout = norm.layout
-
-    def tensor(value: float | Tensor) -> Tensor:
-        if isinstance(value, Tensor):
-            return value
-        return torch.full((), value, dtype=layout.dtype, device=layout.device)
-
-    scales = torch.tensor(norm.scales, dtype=torch.float64, device=layout.device)
-    return Limits(tensor(norm.rtol), tensor(norm.atol), scales)
+    scales = torch.tensor(norm.scales, dtype=torch.float64, device=norm.layout.device)
+    return Limits(norm.rtol, norm.atol, scales)
 
 
 def evaluate(f: Callable, layout: Layout, t: Tensor, y: Tensor) -> Tensor:
