@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -136,13 +137,15 @@ def entries_of(name: str, value: object, count: int) -> Sequence[object]:
     return parts
 
 
-def fit(name: str, value: object, shape: torch.Size, dtype: torch.dtype, layout: Layout) -> Tensor:
+def fit(
+    name: str, value: object, shape: tuple[int, ...], dtype: torch.dtype, layout: Layout
+) -> Tensor:
     """The tolerance of one entry, flat."""
     if isinstance(value, Tensor) and value.requires_grad:
         raise ValueError(f"{name} requires a gradient, which no tolerance has: {name}.detach()")
     each = torch.as_tensor(value, dtype=layout.dtype, device=layout.device)
     seen = shape[:-1] if dtype.is_complex else shape
-    if each.dim() == 1 and each.numel() == seen.numel():
+    if each.dim() == 1 and each.numel() == prod(seen):
         each = each.view(seen)
     try:
         each = each.expand(seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import copysign, inf, isfinite
+from math import copysign, inf, isfinite, ulp
 
 import torch
 from torch import Tensor
@@ -109,7 +109,8 @@ class Bounded:
     def judge(self, size: float, ratio: float) -> bool:
         """As PIControl, but a step of min_step or less is accepted whatever its error."""
         path, accepted = self.path, self.inner.judge(size, ratio)
-        if not accepted and size <= self.options.min_step:
+        rounding = 2 * ulp(abs(path.t) + size)  # t1 - t is not the size that was proposed
+        if not accepted and size <= self.options.min_step + rounding:
             if not isfinite(ratio):
                 path.fail(f"a step of min_step={self.options.min_step:g} is not finite")
             accepted = True

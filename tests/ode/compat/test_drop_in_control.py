@@ -65,9 +65,12 @@ def test_steps_of_min_step_are_accepted_whatever_their_error():
     assert torch.isfinite(ys).all()
 
 
-def test_a_step_of_min_step_that_is_not_finite_fails():
-    with pytest.raises(SolverError, match="min_step=0.1 is not finite; f returned NaN or inf"):
-        watch(f=lambda t, y: torch.where(t > 1, torch.nan, -y), min_step=0.1)
+@pytest.mark.parametrize("wall", [0.9, 1.0, 1.1, 1.3, 1.7])
+@pytest.mark.parametrize("min_step", [0.1, 0.07, 1 / 3])
+def test_a_step_of_min_step_that_is_not_finite_fails(min_step, wall):
+    """Wherever it starts: the difference of its ends is not min_step to the last bit."""
+    with pytest.raises(SolverError, match=f"min_step={min_step:g} is not finite; f returned NaN"):
+        watch(f=lambda t, y: torch.where(t > wall, torch.nan, -y), min_step=min_step)
 
 
 @pytest.mark.parametrize("direction", TIMES)
