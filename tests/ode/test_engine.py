@@ -20,7 +20,9 @@ from torch import nn
 from node_runner.fields import MLP
 from node_runner.flow import CNF, Exact
 from node_runner.ode import Adjoint, Direct, Replay, Solver, SolverError
+from node_runner.ode.control import PIControl
 from node_runner.ode.engine import graphs
+from node_runner.ode.engine.control import propose
 
 Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
 ROUNDING = 1e-13
@@ -96,6 +98,14 @@ def test_the_same_steps_are_taken(name, ts, traced, warnings):
     eager, compiled = both(name, late, Y0, ts)
     assert same(eager, compiled) < (1e-9 if name[:5] == "dopri" else 1e-7)
     assert warnings() == [] and compiled_graphs() > 0
+
+
+@pytest.mark.parametrize("start, end", [(0.0, 1.0), (1.0, 0.0), (1.0, 2.0), (-1e6, -1e6 + 1)])
+@pytest.mark.parametrize("dt", [0.3, 0.6, 0.995, 2.0, 1e-20])
+def test_the_same_step_is_proposed(start, end, dt):
+    """Also one below the rounding of time, which is the least there is."""
+    found = propose(*(torch.tensor(x, dtype=torch.float64) for x in (start, end, dt)))
+    assert found.item() == PIControl(dt, 5).propose(start, end) != start
 
 
 def test_steps_are_rejected_in_that_test(traced):

@@ -64,7 +64,9 @@ def propose(t: Tensor, end: Tensor, dt: Tensor) -> Tensor:
     """End of the next step: ``PIControl.propose``."""
     left = (end - t).abs()
     size = torch.where(left < 2 * dt, left / 2, dt)
-    return torch.where(left <= 1.01 * dt, end, t + torch.copysign(size, end - t))
+    t1 = t + torch.copysign(size, end - t)
+    t1 = torch.where(t1 == t, torch.nextafter(t, end), t1)
+    return torch.where(left <= 1.01 * dt, end, t1)
 
 
 def judge(rule: PIControl, pace: Pace, end: Tensor, ratio: Tensor) -> tuple[Tensor, Pace]:
