@@ -100,7 +100,9 @@ def test_the_same_steps_are_taken(name, ts, traced, warnings):
     assert warnings() == [] and compiled_graphs() > 0
 
 
-@pytest.mark.parametrize("start, end", [(0.0, 1.0), (1.0, 0.0), (1.0, 2.0), (-1e6, -1e6 + 1)])
+@pytest.mark.parametrize(
+    "start, end", [(0.0, 1.0), (1.0, 0.0), (1.0, 2.0), (-1e6, -1e6 + 1), (1.9, 0.3)]
+)
 @pytest.mark.parametrize("dt", [0.3, 0.6, 0.995, 2.0, 1e-20])
 def test_the_same_step_is_proposed(start, end, dt):
     """Also one below the rounding of time, which is the least there is."""

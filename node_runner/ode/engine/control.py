@@ -64,9 +64,9 @@ def propose(t: Tensor, end: Tensor, dt: Tensor) -> Tensor:
     """End of the next step: ``PIControl.propose``."""
     left = (end - t).abs()
     size = torch.where(left < 2 * dt, left / 2, dt)
-    t1 = t + torch.copysign(size, end - t)
-    t1 = torch.where(t1 == t, torch.nextafter(t, end), t1)
-    return torch.where(left <= 1.01 * dt, end, t1)
+    # From half to one and a half units of rounding lead to the next number after t.
+    size = torch.maximum(size, 0.6 * EPSILON * t.abs())
+    return torch.where(left <= 1.01 * dt, end, t + torch.copysign(size, end - t))
 
 
 def judge(rule: PIControl, pace: Pace, end: Tensor, ratio: Tensor) -> tuple[Tensor, Pace]:
