@@ -181,7 +181,7 @@ def parse(line: str, source: str) -> Row:
     for column, cell, known in (("tag", tag, TAGS), ("activity", label, LABELS)):
         if cell not in known:
             raise ValueError(f"{source}, column {column}: {cell!r}; known are {', '.join(known)}")
-    if not (ticks.isdecimal() and len(ticks) <= 18):
+    if not (ticks.isascii() and ticks.isdecimal() and len(ticks) <= 18):
         raise ValueError(f"{source}, column timestamp: {ticks!r} is no integer below 10^18")
     for column, cell in zip("xyz", place, strict=True):
         if not is_number(cell):

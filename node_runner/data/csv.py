@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from math import nan
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .files import UNPACKING, damaged, is_number, opened
+from .files import is_number, read_text
 from .series import Batch, Series
 from .trajectory import Trajectories
 
+log = logging.getLogger(__name__)
+
 MISSING = ("", "nan", "na")  # in any case
 EXAMPLE = "such as t,x1,x2"
+DELIMITERS = (",", ";", "\t")  # the one that gives the header the most columns, the first if equal
+LARGEST, SMALLEST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
 
 
 @dataclass(frozen=True)
@@ -37,19 +45,26 @@ class Observations:
 class Csv(Trajectories):
     """The trajectory of a file, or of a .gz: a header ``t,x1,...,xD`` of any names, then a row for
     each time, in any unit and at any distance, as long as they increase. An empty cell, nan or NA
-    is a value that is missing.
+    is a value that is missing. Commas, semicolons or tabs separate the cells; the text is UTF-8, or
+    UTF-16 with a byte order mark.
 
     The last ``held_out`` of the times are ``beyond``: the test's future, of which nothing is
     learned. Of the others every ``validate_every``-th, never the first, is for validation, and what
     the test asks for inside. Not the last of them: the future would then begin where the model's
     own extrapolation is half over, and what is observed would not reach it.
 
-    Times and values are as in the file, times less the first one; ``origin`` is that one.
+    Times and values are as in the file, in float64, times less ``origin``, the first one.
+
+    A run that is evaluated on another file has the columns and the origin of its training. A file
+    that begins later, or at the same time with the same values, is taken for the same trajectory; a
+    file that begins otherwise is ``another`` one, whose time counts from its own first row.
 
     Args:
         file: path.
         held_out: share of the times, none if 0.
         validate_every: as above.
+        same_trajectory: whether the file is of the run's trajectory; as above if None.
+        state: ``state_dict()`` of the run that is evaluated or resumed.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -63,12 +78,16 @@ class Csv(Trajectories):
         file: str = "data/trajectory.csv",
         held_out: float = 0.2,
         validate_every: int = 5,
+        same_trajectory: bool | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= held_out < 1:
             raise ValueError(f"data.held_out is {held_out}, must be from 0 to below 1")
         if validate_every < 2:
             raise ValueError(f"data.validate_every is {validate_every}, must be at least 2")
         found = read(Path(file))
+        if state is not None:
+            found = chosen_columns(file, found, tuple(state["states"]))
         count = len(found.times)
         index = torch.arange(count)
         inside = index < count - round(held_out * count)
@@ -81,45 +100,99 @@ class Csv(Trajectories):
                 f"data.validate_every={validate_every}, {int(trained.sum())} are left to learn "
                 f"from (must be at least 2) and {int(every.sum())} for validation (at least 1)"
             )
-        observed, others = (part(found, chosen, device) for chosen in (trained, every))
-        beyond = None if bool(inside.all()) else part(found, ~inside, device)
+        another = state is not None and begins_otherwise(file, found, state, same_trajectory)
+        origin = float(found.times[0]) if another or state is None else float(state["origin"])
+        observed, others = (part(found, origin, chosen, device) for chosen in (trained, every))
+        beyond = None if bool(inside.all()) else part(found, origin, ~inside, device)
         splits = {
             "train": Batch(observed, observed),
             "validation": Batch(observed, others),
             "test": Batch(observed, others, beyond),
         }
-        super().__init__("csv", Path(file).name, found.names, splits, float(found.times[0]))
+        super().__init__("csv", Path(file).name, found.names, splits, origin, another=another)
+        self.start = found.values[:1] if state is None else state["start"].cpu()
 
 
-def part(found: Observations, chosen: Tensor, device: torch.device) -> Series:
-    """The rows of a mask. Times are counted from the first in float64: float32 would merge those of
-    a clock that began long ago.
-    """
-    times = (found.times - found.times[0])[chosen]
+def part(found: Observations, origin: float, chosen: Tensor, device: torch.device) -> Series:
+    """The rows of a mask, times counted from ``origin``."""
+    times = (found.times - origin)[chosen]
     mask = found.values[chosen].isfinite()
     values = found.values[chosen].nan_to_num(nan=0.0)
-    return Series(
-        times[None].to(device, torch.float32),
-        values[None].to(device, torch.float32),
-        mask[None].to(device),
-    )
+    return Series(*(each[None].to(device) for each in (times, values, mask)))
+
+
+def chosen_columns(file: str, found: Observations, names: tuple[str, ...]) -> Observations:
+    """The columns that a run has learned, in its order.
+
+    Raises:
+        ValueError: naming the first that is absent.
+    """
+    for name in names:
+        if name not in found.names:
+            raise ValueError(
+                f"{file} has no column {name}, which the run has learned; its columns are "
+                f"{', '.join(found.names)}"
+            )
+    values = found.values[:, [found.names.index(name) for name in names]]
+    some = values.isfinite().any(1)
+    if not bool(some.any()):
+        raise ValueError(f"{file}, column {names[0]}: no value in any row")
+    return Observations(names, found.times[some], values[some])
+
+
+def begins_otherwise(
+    file: str, found: Observations, run: Mapping[str, Any], same: bool | None
+) -> bool:
+    """Whether a file is of another trajectory than the run's: what is assumed is logged, unless the
+    file begins as the run's did.
+
+    Raises:
+        ValueError: if it is said to be of the run's, and begins before it.
+    """
+    after = float(found.times[0]) - run["origin"]
+    where = f"{file} begins at {float(found.times[0]):.12g}, the run's data at {run['origin']:.12g}"
+    if same is not None:
+        if same and after < 0:
+            raise ValueError(f"{where}, so it is another trajectory: data.same_trajectory=false")
+        return not same
+    near = 1e-3 * spread(found.values)  # as rounded by another program
+    miss = (found.values[0] - run["start"][0].to(found.values)).abs()
+    if after == 0 and not bool((miss > near).any()):  # a missing value, nan, agrees
+        return False
+    if after > 0:
+        remedy = "the same trajectory, predicted from the run's start; data.same_trajectory=false"
+    else:
+        remedy = "another trajectory, predicted from its first values; data.same_trajectory=true"
+    log.warning("%s: it is taken for %s says otherwise", where, remedy)
+    return after <= 0
+
+
+def spread(values: Tensor) -> Tensor:
+    """Largest less smallest of each column, (D,), nan left out."""
+    return values.nan_to_num(-torch.inf).amax(0) - values.nan_to_num(torch.inf).amin(0)
 
 
 def check_columns(file: str, found: Observations, trained: Tensor) -> None:
-    """There is something to learn of each column.
+    """There is something to learn of each column, and its values differ by what float32 can hold.
 
     Raises:
-        ValueError: naming the first column that has no value.
+        ValueError: naming the first column that has no value, or none that could be told apart.
     """
-    for name, anywhere, there in zip(
+    for name, anywhere, there, wide in zip(
         found.names,
         found.values.isfinite().any(0),
         found.values[trained].isfinite().any(0),
+        spread(found.values).tolist(),
         strict=True,
     ):
         if not there:
             where = "any row" if not anywhere else "a row that is learned from"
             raise ValueError(f"{file}, column {name}: no value in {where}; leave the column out")
+        if 0 < wide < SMALLEST:
+            raise ValueError(
+                f"{file}, column {name}: its values differ by {wide:.3g}, less than float32 holds "
+                f"({SMALLEST:.3g}); give it in another unit"
+            )
 
 
 def read(path: Path) -> Observations:
@@ -129,28 +202,35 @@ def read(path: Path) -> Observations:
         FileNotFoundError, ValueError: as ``Csv``.
     """
     if not path.is_file():
+        what = "is not a file" if path.exists() else "there is no such file"
         raise FileNotFoundError(
-            f"{path}: there is no such file; set data.file to a CSV file with a header {EXAMPLE}"
+            f"{path}: {what}; set data.file to a CSV file with a header {EXAMPLE}"
         )
-    try:
-        with opened(path) as file:
-            text = (line.removeprefix("\ufeff") for line in file)  # with which some programs begin
-            lines = rows_of(path, csv.reader(text, skipinitialspace=True))
-            names = header(path, next(lines, (1, []))[1])
-            times, values = [], []
-            for number, cells in lines:
-                t, row = parse(path, number, names, cells)
-                if times and t <= times[-1]:
-                    raise ValueError(
-                        f"{path}, line {number}, column {names[0]}: {t:.12g} does not come after "
-                        f"{times[-1]:.12g}, the time before; times must increase"
-                    )
-                times.append(t)
-                values.append(row)
-    except UNPACKING as error:
-        raise damaged(path, error) from error
+    text = read_text(path)
+    first = next((line for line in StringIO(text, newline="") if line.strip()), "")
+    delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    lines = rows_of(path, reader)
+    names = header(path, next(lines, (1, []))[1])
+    times, values = [], []
+    for number, cells in lines:
+        t, row = parse(path, number, names, cells)
+        where = f"{path}, line {number}, column {names[0]}: {t:.12g}"
+        if times and t <= times[-1]:
+            raise ValueError(
+                f"{where} does not come after {times[-1]:.12g}, the time before; times must "
+                "increase"
+            )
+        if times and t - times[0] > LARGEST:
+            raise ValueError(f"{where} is too far from the first time for float32 ({LARGEST:.3g})")
+        times.append(t)
+        values.append(row)
     if not times:
         raise ValueError(f"{path} holds no rows below its header")
+    if 0 < times[-1] - times[0] < SMALLEST:
+        raise ValueError(
+            f"{where} is too near the first time, {times[0]:.12g}, for float32 ({SMALLEST:.3g})"
+        )
     t, x = torch.tensor(times, dtype=torch.float64), torch.tensor(values, dtype=torch.float64)
     some = x.isfinite().any(1)
     if not bool(some.any()):
@@ -182,7 +262,7 @@ def header(path: Path, cells: list[str]) -> list[str]:
     if len(cells) < 2:
         raise ValueError(
             f"{path}, line 1: one column, {cells[0]!r}; there must be a time and at least one "
-            "state, with commas between them"
+            "state, with commas, semicolons or tabs between them"
         )
     for i, cell in enumerate(cells):
         if not cell or cell in cells[:i]:
@@ -195,7 +275,7 @@ def parse(path: Path, number: int, names: list[str], cells: list[str]) -> tuple[
     """Time and values of a row, nan where missing.
 
     Raises:
-        ValueError: for another number of cells, and for what is no number.
+        ValueError: for another number of cells, and for what is no number or beyond float32.
     """
     if len(cells) != len(names):
         raise ValueError(
@@ -206,6 +286,14 @@ def parse(path: Path, number: int, names: list[str], cells: list[str]) -> tuple[
         missing = cell.lower() in MISSING
         if not is_number(cell) and not (missing and i):
             wanted = "a finite number, or be empty" if i else "a finite number"
-            raise ValueError(f"{path}, line {number}, column {name}: {cell!r} must be {wanted}")
+            hint = ", with a point for the comma" if is_number(cell.replace(",", ".", 1)) else ""
+            raise ValueError(
+                f"{path}, line {number}, column {name}: {cell!r} must be {wanted}{hint}"
+            )
+        if i and not missing and abs(float(cell)) > LARGEST:
+            raise ValueError(
+                f"{path}, line {number}, column {name}: {cell} is beyond float32 ({LARGEST:.3g}); "
+                "give the column in another unit"
+            )
         numbers.append(nan if missing else float(cell))
     return numbers[0], numbers[1:]

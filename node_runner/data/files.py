@@ -4,8 +4,10 @@ names it.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +20,10 @@ from typing import TextIO
 import numpy as np
 
 UNPACKING = (gzip.BadGzipFile, EOFError, zlib.error)  # what a damaged .gz raises
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Byte order marks, the longer ones first: that of UTF-32 begins like that of UTF-16.
+MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def folders(root: Path, name: str) -> tuple[Path, Path]:
@@ -76,6 +82,38 @@ def opened(path: Path) -> TextIO:
     """A text file, packed or not; what is no text will be no number either."""
     open_it = gzip.open if path.suffix == ".gz" else open
     return open_it(path, "rt", encoding="utf-8", errors="replace")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, or of a .gz: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+
+    Raises:
+        ValueError: naming the line of the first byte that is not text, or for a damaged .gz.
+    """
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except UNPACKING as error:
+            raise damaged(path, error) from error
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8-sig")
+    remedy = "save the table as UTF-8 text (CSV UTF-8)"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = content[error.start] if error.start < len(content) else 0
+        name = encoding.removesuffix("-sig").upper()
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{byte:02x} is not {name}; {remedy}"
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ValueError(
+            f"{path}, line {line}: a NUL character, as in UTF-16 without its byte order mark; "
+            f"{remedy}"
+        )
+    return text
 
 
 @dataclass(frozen=True)
@@ -154,10 +192,10 @@ class Table:
 
 
 def is_number(cell: str) -> bool:
-    try:
-        return isfinite(float(cell))
-    except ValueError:
-        return False
+    """Whether a cell is a finite decimal number in ASCII; float() alone would also read 1_000 and
+    the digits of other scripts.
+    """
+    return NUMBER.fullmatch(cell.strip(" \t\r\n")) is not None and isfinite(float(cell))
 
 
 def read_array(path: Path, columns: int | None = None) -> np.ndarray:

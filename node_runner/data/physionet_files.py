@@ -114,6 +114,8 @@ def parse(text: str, source: str) -> Record:
     try:
         if cells[3::4] != ["\n"] * len(lines):
             raise ValueError("not three cells in each row")
+        if not text.isascii() or "_" in text:  # which float reads in numbers
+            raise ValueError("a character that no number has")
         minutes = np.array([MINUTES[time] for time in cells[:-1:4]])
         features = np.array([PARAMETERS[name] for name in cells[1::4]])
         values = np.array([float(value) for value in cells[2::4]])

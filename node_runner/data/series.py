@@ -42,6 +42,10 @@ class Series(NamedTuple):
         """Time since the observation before, at the first since 0, (B, T)."""
         return self.times.diff(dim=1, prepend=torch.zeros_like(self.times[:, :1]))
 
+    def double(self) -> Series:
+        """Times and values in float64."""
+        return Series(self.times.double(), self.values.double(), self.mask)
+
     def backward(self) -> Series:
         """The observations in reverse; times as distances from the last one, so that they increase
         again.

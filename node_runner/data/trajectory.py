@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import nan
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ MIN_TIMES = 2  # with one, nothing is known of dx/dt
 
 
 class Trajectories:
-    """N trajectories of the same D states, all of them in every batch, in their own units.
+    """N trajectories of the same D states, all of them in every batch, in their own units and in
+    float64: what is taken off before it becomes float32 is for the model to say.
 
     Args:
         name, part: of the set.
@@ -25,6 +28,11 @@ class Trajectories:
             target of "train" is what is observed.
         origin: what the user calls time 0.
         system: whose trajectories they are, where that is known.
+        another: whether they are other ones than those of the run that is evaluated.
+
+    Attributes:
+        start: where each trajectory begins, (N, D), nan where that is not observed; of the run that
+            is evaluated or resumed, its own.
 
     Raises:
         ValueError: for a trajectory of less than two observed times, or a state never observed.
@@ -40,8 +48,15 @@ class Trajectories:
         splits: dict[str, Batch],
         origin: float = 0.0,
         system: System | None = None,
+        another: bool = False,
     ) -> None:
+        splits = {
+            split: Batch(*(each and each.double() for each in batch[:3]))
+            for split, batch in splits.items()
+        }
         self.name, self.part, self.states, self.splits = name, part, states, splits
+        self.another = another
+        self.start = torch.full((len(splits["train"].observed.times), len(states)), nan)
         self.origin, self.system, self.shape = origin, system, (len(states),)
         observed = splits["train"].observed
         self.sizes = dict.fromkeys(splits, len(observed.times))
@@ -53,6 +68,12 @@ class Trajectories:
         seen = observed.mask.any(1).any(0)
         if not bool(seen.all()):
             raise ValueError(f"{name}: {states[int(seen.int().argmin())]} is never observed")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What belongs to a run that learns from these, whatever it is evaluated on: the names of
+        the states, the origin of time, and where the trajectories begin.
+        """
+        return {"states": list(self.states), "origin": self.origin, "start": self.start}
 
     def train_batch(self, step: int) -> Batch:
         """All that is observed, whatever the step: times cost nothing, the solve is the same."""
@@ -77,6 +98,8 @@ class Simulated(Trajectories):
         missing: share of the values that are dropped at random; a time without any is dropped.
         observed_until: end of what is observed; the system's own unless given.
         end: up to where the test asks for the curve, half as long again unless given.
+        state: ``state_dict()`` of the run that is evaluated or resumed: trajectories that begin
+            elsewhere are other ones.
 
     Raises:
         ValueError: for a value out of range, and if too much is missing.
@@ -93,6 +116,7 @@ class Simulated(Trajectories):
         missing: float = 0.0,
         observed_until: float | None = None,
         end: float | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         if system not in SYSTEMS:
             raise ValueError(f"data.system is {system!r}; choose from {', '.join(SYSTEMS)}")
@@ -116,7 +140,10 @@ class Simulated(Trajectories):
             "validation": Batch(observed, others),
             "test": Batch(observed, target, later),
         }
-        super().__init__(system, "generated", known.states, splits, system=known)
+        begun = starts if state is None else state["start"].to(starts)
+        another = not torch.equal(begun, starts)
+        super().__init__(system, "generated", known.states, splits, system=known, another=another)
+        self.start = begun
 
 
 def check_range(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..data.series import Batch, Series
 from ..data.trajectory import Trajectories
-from ..ode import Solver
+from ..ode import Solver, Stats
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 from ..trajectory import Dynamics, Horizon
 from ..trajectory.picture import curve_times, draw_field, draw_states
@@ -42,6 +42,7 @@ class Trajectory(nn.Module):
         self.make, self.solver, self.eval_solver = field, solver, eval_solver
         self.horizon = Horizon() if horizon is None else horizon
         self.register_module("dynamics", None)
+        self.another = False  # trajectories than those learned, which begin where they were seen
 
     def check(self, data: Data) -> None:
         """The data are trajectories, the same in training and test."""
@@ -49,7 +50,9 @@ class Trajectory(nn.Module):
             raise ValueError(
                 f"task=trajectory learns from data=trajectory or data=csv, not from {data.name}"
             )
-        self.begin(data.train_batch(0).observed)
+        dynamics, self.another = self.begin(data.train_batch(0).observed), data.another
+        if self.another:  # the parameter is the run's, of as many trajectories as it learned
+            dynamics.start = nn.Parameter(dynamics.start.new_zeros(data.start.shape))
 
     def begin(self, observed: Series) -> Dynamics:
         """The model, made for these trajectories at its first use."""
@@ -76,8 +79,7 @@ class Trajectory(nn.Module):
         """
         dynamics, end = self.begin(batch.observed), batch.target.times.shape[1]
         parts = [batch.target] if batch.beyond is None else [batch.target, batch.beyond]
-        times = torch.cat([part.times for part in parts], dim=1)
-        x, stats = dynamics.predict(self.eval_solver, times)
+        x, stats = self.predict(batch, torch.cat([part.times for part in parts], dim=1))
         errors = squares(batch.target, x[:, :end])
         scaled = (errors / dynamics.units.sd.square()).sum((1, 2))
         values = {"mse": scaled / batch.target.mask.sum((1, 2))}
@@ -87,6 +89,14 @@ class Trajectory(nn.Module):
             pooled["rmse_beyond"] = Pooled(root_mean, summed(batch.beyond, errors))
         return Evaluation(values, {"nfe": stats.forward.nfe}, pooled)
 
+    def predict(self, batch: Batch, times: Tensor) -> tuple[Tensor, Stats]:
+        """x at times, (N, T, D), from the starts that were learned, or of other trajectories from
+        the first values observed; and the cost.
+        """
+        dynamics = self.begin(batch.observed)
+        start = dynamics.first(batch.observed) if self.another else None
+        return dynamics.predict(self.eval_solver, times, start)
+
     def show(self, data: Trajectories) -> Exhibit:
         """States against time, and in the plane the field; errors of each state, where there are
         several; how far f is from the true one, where that is known.
@@ -95,11 +105,11 @@ class Trajectory(nn.Module):
         dynamics = self.begin(batch.observed)
         times = curve_times(batch)
         here = times.to(batch.observed.times).expand(len(batch.observed.times), -1)
-        curves = dynamics.predict(self.eval_solver, here)[0].cpu()
+        curves = self.predict(batch, here)[0].cpu()
         shown = Batch(*(part and Series(*(each.cpu() for each in part)) for part in batch[:3]))
         figures = {"states": draw_states(shown, times, curves, data.states, data.origin)}
         scalars = self.by_state(batch, data.states)
-        fields = {"learned": lambda x: dynamics.rate(x.to(dynamics.start))}
+        fields = {"learned": lambda x: dynamics.rate(x.to(dynamics.start.device))}
         if data.system is not None:
             fields = {"true": data.system.f, **fields}
             scalars["field/error"] = field_error(dynamics.rate, data.system.f, batch.target)
@@ -114,9 +124,7 @@ class Trajectory(nn.Module):
         found = {}
         for name, part in (("rmse", batch.target), ("rmse_beyond", batch.beyond)):
             if part is not None:
-                errors = squares(
-                    part, self.begin(batch.observed).predict(self.eval_solver, part.times)[0]
-                )
+                errors = squares(part, self.predict(batch, part.times)[0])
                 each = (errors.sum((0, 1)) / part.mask.sum((0, 1))).sqrt().tolist()
                 found |= {f"{name}/{state}": e for state, e in zip(states, each, strict=True)}
         return found

@@ -16,6 +16,9 @@ class Units(nn.Module):
     Populations, fractions and temperatures then are of one size, and so is the solver's atol. In a
     unit of s a state moves by about its deviation, so that f is of size 1, as a network's is.
 
+    Data and units are float64, u and s the default dtype: a swing of 1 about 1e7 is lost in float32
+    unless the mean is taken off first.
+
     Args:
         observed: what all is taken from, whatever trajectory it is of.
     """
@@ -25,23 +28,35 @@ class Units(nn.Module):
         mask, values = observed.mask.double(), observed.values.double()
         count = mask.sum((0, 1))
         mean = (values * mask).sum((0, 1)) / count
-        sd = (((values - mean) * mask).square().sum((0, 1)) / count).sqrt()
-        sd = torch.where(sd > 1e-6 * mean.abs(), sd, torch.ones_like(sd))  # of a constant: any
-        self.register_buffer("mean", mean.float())
-        self.register_buffer("sd", sd.float())
-        self.register_buffer("time", 1 / speed(self.states(observed)).float())
+        miss = (values - mean) * mask
+        sd = (miss.square().sum((0, 1)) / count).sqrt()
+        rounding = 8 * torch.finfo(torch.float64).eps * (values * mask).abs().amax((0, 1))
+        sd = torch.where(miss.abs().amax((0, 1)) > rounding, sd, torch.ones_like(sd))  # else any
+        self.register_buffer("mean", mean)
+        self.register_buffer("sd", sd)
+        self.register_buffer("time", 1 / speed(self.states(observed)))
 
     def states(self, series: Series) -> Series:
-        """A series with u for x, 0 where nothing was observed."""
+        """A series with u for x, 0 where nothing was observed, in float64."""
         return series._replace(values=(series.values - self.mean) / self.sd * series.mask)
 
     def inner(self, series: Series) -> Series:
         """A series in the network's units."""
-        return self.states(series)._replace(times=series.times / self.time)
+        states = self.states(series)
+        return states._replace(values=inward(states.values), times=self.inner_times(series.times))
+
+    def inner_times(self, times: Tensor) -> Tensor:
+        """s of t."""
+        return inward(times / self.time)
 
     def outer(self, u: Tensor) -> Tensor:
-        """x of u, (..., D)."""
+        """x of u, (..., D), in float64."""
         return u * self.sd + self.mean
+
+
+def inward(values: Tensor) -> Tensor:
+    """The dtype of networks."""
+    return values.to(torch.get_default_dtype())
 
 
 def speed(series: Series) -> Tensor:
@@ -79,8 +94,12 @@ class Dynamics(nn.Module):
     def __init__(self, field: nn.Module, observed: Series) -> None:
         super().__init__()
         self.field, self.units = field, Units(observed)
-        zero = observed.times.new_zeros(1)
-        self.start = nn.Parameter(interpolate(self.units.inner(observed), zero)[:, 0])
+        self.start = nn.Parameter(self.first(observed))
+
+    def first(self, observed: Series) -> Tensor:
+        """u of the first value observed of each state, 0 where there is none, (N, D)."""
+        inner = self.units.inner(observed)
+        return interpolate(inner, inner.times.new_zeros(1))[:, 0]
 
     def stretched(
         self, solver: Solver, series: Series, length: float, end: float
@@ -94,15 +113,22 @@ class Dynamics(nn.Module):
         u, stats = solve(solver, self.field, u0.flatten(0, 1), target.times)
         return u, target, stats
 
-    def predict(self, solver: Solver, times: Tensor) -> tuple[Tensor, Stats]:
-        """x at times t, (N, T), of each trajectory: (N, T, D), and what that cost."""
-        u, stats = solve(solver, self.field, self.start, times / self.units.time)
+    def predict(
+        self, solver: Solver, times: Tensor, start: Tensor | None = None
+    ) -> tuple[Tensor, Stats]:
+        """x at times t, (N, T), of each trajectory: (N, T, D) in float64, and what that cost.
+
+        Args:
+            start: u(0), (N, D); what was learned unless given.
+        """
+        start = self.start if start is None else start
+        u, stats = solve(solver, self.field, start, self.units.inner_times(times))
         return self.units.outer(u), stats
 
     def rate(self, x: Tensor) -> Tensor:
-        """dx/dt at x, (B, D) each, in the data's units."""
-        u = (x - self.units.mean) / self.units.sd
-        return self.field(x.new_zeros(()), u) * self.units.sd / self.units.time
+        """dx/dt at x, (B, D) each, in the data's units and in float64."""
+        u = inward((x - self.units.mean) / self.units.sd)
+        return self.field(u.new_zeros(()), u) * self.units.sd / self.units.time
 
 
 def solve(solver: Solver, field: nn.Module, start: Tensor, times: Tensor) -> tuple[Tensor, Stats]:

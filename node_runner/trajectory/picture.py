@@ -24,13 +24,14 @@ Field = Callable[[Tensor], Tensor]
 
 def curve_times(batch: Batch) -> Tensor:
     """Times of a curve through all that is observed or asked for, the end of what is observed one
-    of them, (CURVE,).
+    of them, (CURVE,) in float64.
     """
     known = max(last_time(batch.observed), last_time(batch.target))
     end = known if batch.beyond is None else last_time(batch.beyond)
     count = max(2, round(CURVE * known / end))
-    inside = torch.linspace(0, known, count)
-    return torch.cat((inside, torch.linspace(known, end, CURVE + 1 - count)[1:]))
+    inside = torch.linspace(0, known, count, dtype=torch.float64)
+    later = torch.linspace(known, end, CURVE + 1 - count, dtype=torch.float64)[1:]
+    return torch.cat((inside, later))
 
 
 def last_time(series: Series) -> float:
@@ -80,15 +81,18 @@ def draw_field(batch: Batch, times: Tensor, curves: Tensor, fields: dict[str, Fi
 
     drawn = [curves.reshape(-1, 2)] + [s.values[s.mask.all(-1)] for s in batch[:3] if s is not None]
     low, high = torch.cat(drawn).aminmax(dim=0)
-    pad = MARGIN * (high - low).clamp(min=1e-6)
-    sides = [torch.linspace(*ends, GRID) for ends in zip(low - pad, high + pad, strict=True)]
+    size = torch.maximum(high.abs(), low.abs())
+    wide = torch.where(high - low > 1e-9 * size, high - low, 1e-3 * size)  # of a constant: any
+    pad = MARGIN * torch.where(wide > 0, wide, 1.0)
+    ends = zip((low - pad).tolist(), (high + pad).tolist(), strict=True)
+    sides = [torch.linspace(*end, GRID, dtype=torch.float64) for end in ends]
     points = torch.stack(torch.meshgrid(*sides, indexing="xy"), dim=2)
     later = times >= max(last_time(batch.observed), last_time(batch.target))
     figure = Figure(figsize=(5.2 * len(fields), 5.4), layout="constrained")
     axes = figure.subplots(1, len(fields), squeeze=False)[0]
     for axis, (title, field) in zip(axes, fields.items(), strict=True):
         dx, dy = field(points.view(-1, 2)).cpu().view(GRID, GRID, 2).unbind(2)
-        plane = [each.double().numpy() for each in (*sides, dx, dy)]  # evenly spaced in float64 too
+        plane = [each.double().numpy() for each in (*sides, dx, dy)]
         axis.streamplot(*plane, color="0.8", linewidth=0.8, density=1.1, arrowsize=0.8)
         for i in range(len(curves)):
             for name, series in asked_for(batch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_noise_is_in_units_of_each_state():
     noisy, curve = (d.train_batch(0).observed.values for d in (data, exact))
     (test,) = data.batches("test")
     sd = (noisy - curve).std(dim=(0, 1)) / test.target.values.std(dim=(0, 1))
-    torch.testing.assert_close(sd, torch.full((2,), 0.1), rtol=0.05, atol=0)
+    torch.testing.assert_close(sd, torch.full_like(sd, 0.1), rtol=0.05, atol=0)
 
 
 def test_values_are_missing_at_random_and_times_without_any_are_dropped():
@@ -189,7 +190,20 @@ BAD = [
     ("", "is empty; it must have a header such as t,x1,x2, and rows below it"),
     ("0,1,2\n1,1,2\n" + ROWS, "line 1: the header is missing, such as t,x1,x2"),
     ("t\n0\n1\n", "line 1: one column, 't'; there must be a time and at least one state"),
-    ("t;x\n0;1\n", "line 1: one column, 't;x'; there must be a time"),
+    ("t|x\n0|1\n", r"line 1: one column, 't\|x'; .* with commas, semicolons or tabs between them"),
+    ("t,x\n0,1_000\n" + ROWS, "line 2, column x: '1_000' must be a finite number"),
+    ("t,x\n0,\uff11\uff12\n" + ROWS, "line 2, column x: '\uff11\uff12' must be a finite number"),
+    ("t,x\n0,0x10\n" + ROWS, "line 2, column x: '0x10' must be a finite number"),
+    ("t,x\n1_0,1\n" + ROWS, "line 2, column t: '1_0' must be a finite number"),
+    ("t;x\n0;1,5\n" + ROWS, "line 2, column x: '1,5' must be .*, with a point for the comma"),
+    ("t,x\n0,1e39\n" + ROWS, r"line 2, column x: 1e39 is beyond float32 \(3.4e\+38\); give the"),
+    ("t,x\n0,1\n1,1e400\n" + ROWS, "line 3, column x: '1e400' must be a finite number"),
+    ("t,x\n0,1\n1e300,1\n2e300,2\n", "line 3, column t: 1e.300 is too far from the first time"),
+    ("t,x\n0,1\n1e-300,1\n2e-300,2\n", "line 4, column t: 2e-300 is too near the first time, 0"),
+    (
+        "t,x\n" + "".join(f"{i},{i}e-300\n" for i in range(9)),
+        "column x: its values differ by 8e-300, less than float32 holds",
+    ),
     ("t,x,\n0,1,2\n", "line 1: column 3 has no name; name each column"),
     ("t,x,x\n0,1,2\n", "line 1: column 3 has the name of an earlier one, x; name each column"),
     ("t,x,y\n0,1,2\n1,one,2\n" + ROWS, "line 3, column x: 'one' must be a finite number, or be em"),
@@ -210,6 +224,57 @@ def test_what_is_wrong_with_a_table_is_told_in_one_line(text, message, tmp_path)
         Csv(0, CPU, str(file))
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+
+
+TABLE = "temps,\u03b8 en \u00b0C\n" + "".join(f"{i},{i * i}.5\n" for i in range(8))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "; "])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_table_is_read_whatever_program_wrote_it(encoding, delimiter, tmp_path):
+    """Encodings with a byte order mark, delimiters, and the ends of lines of three systems."""
+    for end in ("\n", "\r\n", "\r"):
+        text = TABLE.replace(",", delimiter).replace("\n", end)
+        (tmp_path / "own.csv").write_bytes(text.encode(encoding))
+        data = Csv(0, CPU, str(tmp_path / "own.csv"))
+        assert data.states == ("\u03b8 en \u00b0C",)
+        assert data.train_batch(0).observed.values[0, :3, 0].tolist() == [0.5, 1.5, 4.5]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "t,x in \u00b0C\n0,1\n".encode("latin-1"),
+            "line 1: byte 0xb0 is not UTF-8; save the table",
+        ),
+        (b"t,x\n0,1\n1,\xff\n", "line 3: byte 0xff is not UTF-8; save the table as UTF-8"),
+        (TABLE.encode("utf-16")[:-1], "line .*: byte 0x.* is not UTF-16; save"),
+        (
+            "t,x\n0,1\n".encode("utf-16-le"),
+            "line 1: a NUL character, as in UTF-16 without its byte",
+        ),
+        (gzip.compress(b"t,x\n0,1\n"), "line 1: byte 0x8b is not UTF-8"),
+    ],
+    ids=["latin-1", "broken", "cut", "no mark", "packed"],
+)
+def test_what_is_no_text_is_refused_in_one_line(content, message, tmp_path):
+    (tmp_path / "own.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"own.csv, {message}"):
+        Csv(0, CPU, str(tmp_path / "own.csv"))
+
+
+def test_numbers_near_the_ends_of_float32_are_taken(tmp_path):
+    text = "t,x\n" + "".join(f"{i}e-37,{i}e37\n" for i in range(12)) + "1,1e-300\n"
+    data = Csv(0, CPU, str(written(tmp_path, text)), held_out=0.0)
+    assert data.train_batch(0).observed.times.dtype == torch.float64
+
+
+def test_what_is_not_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("pipe.csv", "."):
+        with pytest.raises(FileNotFoundError, match=": is not a file; set data.file to a CSV file"):
+            Csv(0, CPU, str(tmp_path / name))
 
 
 def test_a_damaged_table_is_named(tmp_path):

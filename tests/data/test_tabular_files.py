@@ -90,7 +90,7 @@ TEXTS = {
     "x,y\n1,2\n\n3,4,5\n": ("line 4: 3 cells, must be 2 (x, y)",),
     "x,y\n1,2\n3\n": ("line 3: 1 cells, must be 2",),
     "x,y\n1,2,3\n4,5,6\n": ("line 2: 3 cells, must be 2",),
-    "x,y\n1,2\n1_0,4\n": ("cannot be read",),
+    "x,y\n1,2\n1_0,4\n": ("line 3, column x", "'1_0'"),
     "x,y\n": ("holds no rows",),
     "": ("holds no rows",),
 }

@@ -217,6 +217,62 @@ def test_other_data_are_refused():
         made().check(Toy(0, CPU))
 
 
+def circle(folder, name="own.csv", x=0.0, y=0.0, t=0.0, swing=1.0, rows=range(60)):
+    """A table of a circle about (x, y) in values that float64 holds whatever the offset."""
+    lines = [
+        (t + i / 8, x + swing * round(64 * np.cos(i / 8)) / 64, y + round(64 * np.sin(i / 8)) / 64)
+        for i in rows
+    ]
+    text = "t,x,y\n" + "".join(f"{a!r},{b!r},{c!r}\n" for a, b, c in lines)
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def fitted(file, **options):
+    """The losses of a few steps, metrics and what is shown."""
+    torch.manual_seed(0)
+    data, task = Csv(0, CPU, file, **options), made(Horizon(steps=2))
+    optimizer, losses = None, []
+    for step in range(4):
+        optimizer = train(task, data, 1, optimizer, step)
+        losses.append(task.step(data.train_batch(step)).loss.item())
+    (batch,) = data.batches("test")
+    with torch.no_grad():
+        found, shown = task.evaluate(batch, "test"), task.show(data)
+    return losses, found, shown
+
+
+OFFSETS = [{"x": 1e7}, {"x": 101325.0, "swing": 1 / 16}, {"t": 1.7e9}, {"x": -1e9, "t": 1e6}]
+
+
+@pytest.mark.parametrize("offset", OFFSETS, ids=str)
+def test_an_offset_of_values_and_times_changes_nothing_but_itself(offset, tmp_path):
+    """A float32 would lose all of the swing, or merge the times."""
+    swing = offset.get("swing", 1.0)
+    losses, plain, shown = fitted(circle(tmp_path, swing=swing))
+    others, found, moved = fitted(circle(tmp_path, "moved.csv", **offset))
+    assert others == pytest.approx(losses, rel=1e-4)
+    for name in ("rmse", "rmse_beyond"):
+        one, two = (each.pooled[name] for each in (plain, found))
+        assert two.of(*two.parts) == pytest.approx(one.of(*one.parts), rel=1e-4)
+    assert moved.scalars == pytest.approx(shown.scalars, rel=1e-4)
+    x, t = (moved.arrays[name] - shown.arrays[name] for name in ("states", "times"))
+    assert (x[..., 0] - offset.get("x", 0.0)).abs().max() < 1e-4 * swing
+    assert (t - offset.get("t", 0.0)).abs().max() < 1e-6
+    for figure in moved.figures.values():
+        figure.canvas.draw()
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.5e-11])
+def test_a_column_that_is_constant_to_rounding_is_kept_and_drawn(jitter, tmp_path):
+    rows = "".join(f"{i / 8},{np.cos(i / 8)},{101325 + jitter * (i % 2)!r}\n" for i in range(40))
+    (tmp_path / "own.csv").write_text("t,x,p\n" + rows)
+    _, found, shown = fitted(str(tmp_path / "own.csv"))
+    assert found.values["mse"].isfinite().all()
+    for figure in shown.figures.values():
+        figure.canvas.draw()
+
+
 TINY = ["task=trajectory", "data=csv", "data.file=own.csv", "trainer.max_steps=4"]
 TINY += ["trainer.validate_every=2", "task.field.hidden=[4]", "task.horizon.steps=2"]
 
