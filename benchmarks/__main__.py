@@ -1,12 +1,14 @@
 """All benchmarks in order, each in a process of its own so that none inherits another's state.
 
-python -m benchmarks [--out DIR]
+python -m benchmarks [--out DIR] [--smoke]
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.harness import begin, parser
 
@@ -17,18 +19,28 @@ NAMES = (
     "tabular_step",
     "image_step",
     "odenet_step",
+    "latent_step",
     "evaluations",
+    "memory",
+    "runner",
+    "sweep",
 )
-NAMES += ("memory", "runner", "sweep")
 
 
 def main() -> int:
     args = begin(parser(__doc__))
-    out = [] if args.out is None else ["--out", str(args.out)]
-    codes = [
-        subprocess.run([sys.executable, "-m", f"benchmarks.{n}", *out]).returncode for n in NAMES
-    ]
-    return max(map(abs, codes))
+    options = [] if args.out is None else ["--out", str(args.out)]
+    options += ["--smoke"] if args.smoke else []
+
+    def run(name: str) -> int:
+        return subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options]).returncode
+
+    # Timed, one at a time; a smoke round measures nothing and may use all cores.
+    with ThreadPoolExecutor((os.cpu_count() or 1) if args.smoke else 1) as pool:
+        failed = [name for name, code in zip(NAMES, pool.map(run, NAMES), strict=True) if code]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

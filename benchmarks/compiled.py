@@ -123,10 +123,10 @@ def forward(name: str, case: FlowCase, rounds: int) -> list[list[str]]:
     return rows
 
 
-def step(name: str, case: FlowCase, rounds: int) -> list[list[str]]:
+def step(name: str, case: FlowCase, rounds: int, gradients: list) -> list[list[str]]:
     odeint, exact = need("torchdiffeq").odeint, case.exact()
     runs = {"torchdiffeq odeint": lambda: case.theirs(odeint)}
-    for gradient in (Direct(), Replay()):
+    for gradient in gradients:
         for engine in ("eager", "compiled"):
             solver = Solver("dopri5", case.rtol, case.atol, gradient=gradient, engine=engine)
             key = f"node_runner {type(gradient).__name__}, {engine}"
@@ -141,7 +141,7 @@ def step(name: str, case: FlowCase, rounds: int) -> list[list[str]]:
 
 
 def cases(training: int) -> dict[str, FlowCase]:
-    """One field as it starts, and another trained, each with a batch of its own."""
+    """Return an untrained field and a trained one, each with a batch of its own."""
     found: dict[str, FlowCase] = {}
     for seed, name in enumerate(("untrained", "trained")):
         torch.manual_seed(seed)
@@ -159,8 +159,10 @@ def main() -> None:
     need("torchdiffeq")
     forwards, steps = [], []
     for name, case in cases(args.training).items():
+        if args.smoke and name == "trained":  # compiled anew, which takes a minute
+            continue
         forwards += forward(name, case, args.rounds)
-        steps += step(name, case, args.rounds)
+        steps += step(name, case, args.rounds, [Direct()] if args.smoke else [Direct(), Replay()])
     about = environment("compiled", args, ["torch", "torchdiffeq", "diffrax", "jax"])
     note = "Differences of log p are from node_runner's, at a tolerance of 1e-5."
     parts = [about, table(HEADER, forwards), table(TRAINING, steps), bullets([note])]

@@ -94,11 +94,14 @@ def need(package: str, extra: str = "bench") -> ModuleType:
 
 
 def parser(doc: str, rounds: bool = False) -> argparse.ArgumentParser:
-    """A parser with ``--out`` and, for a script that times, ``--rounds``."""
+    """Return a parser with ``--out``, ``--smoke`` and, for a script that times, ``--rounds``."""
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="folder for the table (and plot)")
+    made.add_argument(
+        "--smoke", action="store_true", help="one round of the smallest size: shows that it runs"
+    )
     if rounds:
         made.add_argument(
             "--rounds", type=int, default=11, help="counted rounds, default %(default)s"
@@ -107,9 +110,12 @@ def parser(doc: str, rounds: bool = False) -> argparse.ArgumentParser:
 
 
 def begin(made: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line and pin torch to one thread."""
+    """Parse the command line and pin torch to one thread; ``--smoke`` sets the smallest counts."""
     torch.set_num_threads(1)
-    return made.parse_args()
+    args = made.parse_args()
+    if args.smoke:
+        vars(args).update({key: 1 for key in ("rounds", "training", "seeds") if key in args})
+    return args
 
 
 def environment(name: str, args: argparse.Namespace, packages: Sequence[str]) -> str:
@@ -117,8 +123,9 @@ def environment(name: str, args: argparse.Namespace, packages: Sequence[str]) ->
     options = [
         f"--{key.replace('_', '-')} {value}"
         for key, value in vars(args).items()
-        if key != "out" and value is not None
+        if key not in ("out", "smoke") and value is not None
     ]
+    options += ["--smoke"] if args.smoke else []
     parts = [f"{package} {version(package)}" for package in packages]
     parts += [f"Python {platform.python_version()}", processor()]
     parts += [f"{torch.get_num_threads()} thread", datetime.date.today().isoformat()]
@@ -158,7 +165,8 @@ def bullets(lines: Sequence[str]) -> str:
 
 def report(name: str, args: argparse.Namespace, parts: Sequence[str]) -> None:
     """Print the parts and write them as ``name.md`` under ``--out``."""
-    text = "\n\n".join([f"# {name}", *parts]) + "\n"
+    title = f"# {name}" + (" (smoke round: no measurement)" if args.smoke else "")
+    text = "\n\n".join([title, *parts]) + "\n"
     print(text, flush=True)
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ out, on the first trained field.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -100,7 +100,17 @@ def mnist(seed: int, batch: int) -> MNIST:
         raise SystemExit(str(error)) from None
 
 
-def train(model: ODENet, data: MNIST, steps: int) -> None:
+class Noise:
+    """Random images and labels in place of MNIST, for a smoke round."""
+
+    def train_batch(self, step: int, count: int = 4) -> tuple[Tensor, Tensor]:
+        return torch.rand(count, 1, 28, 28), torch.randint(0, 10, (count,))
+
+    def batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        yield self.train_batch(0)
+
+
+def train(model: ODENet, data: MNIST | Noise, steps: int) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for i in range(steps):
         images, labels = data.train_batch(i)
@@ -114,28 +124,29 @@ def case_of(model: ODENet, images: Tensor, labels: Tensor) -> Case:
     return Case(model.field, model.head, model.stem(images), labels)
 
 
-def cases(seeds: int, steps: int) -> Iterator[tuple[str, Case]]:
-    """The untrained field of the first seed, then the trained one of each."""
+def cases(seeds: int, steps: int, smoke: bool = False) -> Iterator[tuple[str, Case]]:
+    """Yield the untrained field of the first seed, then the trained one of each."""
     for seed in range(seeds):
         torch.manual_seed(seed)
         solver = Solver("dopri5", TOL, TOL, gradient=Direct())
         model = ODENet(ConvStem(), ConvField(), PooledHead(), solver, END)
-        batch = next(mnist(seed, BATCH).batches("validation"))
+        data = Noise() if smoke else mnist(seed, BATCH)
+        batch = next(data.batches("validation"))
         batch = batch[0][:BATCH], batch[1][:BATCH]
         if seed == 0:
             yield "untrained", case_of(model, *batch)
-        train(model, mnist(seed, TRAINING_BATCH), steps)
+        train(model, data if smoke else mnist(seed, TRAINING_BATCH), steps)
         yield f"trained, seed {seed}", case_of(model, *batch)
 
 
-def held(case: Case) -> str:
-    """A table of KiB over tolerances."""
+def held(case: Case, tolerances: Sequence[float]) -> str:
+    """Return a table of KiB over tolerances."""
     peer = need("torchdiffeq")
     names = ["steps", *STRATEGIES, "torchdiffeq odeint", "torchdiffeq odeint_adjoint"]
     ts, rows = torch.tensor([0.0, END]), []
     # Not a leaf, just as behind a stem: what a leaf holds is not the graph's.
     y0 = case.start.clone().requires_grad_().clone()
-    for tol in TOLERANCES:
+    for tol in tolerances:
         sizes, accepted = [], 0
         for strategy in STRATEGIES.values():
             solution = Solver("dopri5", tol, tol, gradient=strategy)(case.field, y0, [0.0, END])
@@ -156,10 +167,10 @@ def main() -> None:
     need("torchdiffeq")
     fields: list[dict[str, Measured]] = []
     memory = ""
-    for name, case in cases(args.seeds, args.training):
+    for name, case in cases(args.seeds, args.training, args.smoke):
         fields.append(compare(name, case, args.rounds))
         if len(fields) == 2:
-            memory = held(case)
+            memory = held(case, TOLERANCES[:2] if args.smoke else TOLERANCES)
     rows = [measured.row for field in fields for measured in field.values()]
     about = environment("odenet_step", args, ["torch", "torchdiffeq"])
     timed = [table(HEADER, rows), bullets(verdict(fields[1:], ORDER))]

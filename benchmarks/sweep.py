@@ -24,8 +24,6 @@ from benchmarks.harness import begin, bullets, environment, parser, report, tabl
 from node_runner import cli
 
 JOBS, STEPS, LIMIT = 4, 100, 0.05
-OPTIONS = [f"trainer.max_steps={STEPS}", "runtime.threads=1"]
-SEEDS = f"seed=range({JOBS})"
 
 
 @contextmanager
@@ -38,8 +36,8 @@ def clock(seconds: list[float]) -> Iterator[None]:
         seconds.append(time.perf_counter() - start)
 
 
-def swept(folder: Path) -> tuple[float, float]:
-    """Seconds of a sweep in this process, and of its jobs."""
+def swept(folder: Path, options: list[str], jobs_expected: int) -> tuple[float, float]:
+    """Return the seconds of a sweep in this process, and those of its jobs."""
     jobs: list[float] = []
     whole: list[float] = []
     job = cli.job
@@ -51,13 +49,13 @@ def swept(folder: Path) -> tuple[float, float]:
     cli.job = timed
     try:
         with clock(whole), redirect_stdout(StringIO()):
-            cli.main(["-m", *OPTIONS, SEEDS, f"paths.out={folder}"])
+            cli.main(["-m", *options, f"seed=range({jobs_expected})", f"paths.out={folder}"])
     except SystemExit as ended:
         if ended.code:
             raise
     finally:
         cli.job = job
-    assert len(jobs) == JOBS
+    assert len(jobs) == jobs_expected
     return whole[0], sum(jobs)
 
 
@@ -76,23 +74,29 @@ def called(*options: str) -> float:
 
 def main() -> int:
     args = begin(parser(__doc__))
+    jobs_count, steps = (2, 2) if args.smoke else (JOBS, STEPS)
+    options = [f"trainer.max_steps={steps}", "runtime.threads=1"]
+    if args.smoke:
+        options += ["data.test_size=100", "data.validation_size=100", "task.grid=10"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole, jobs = swept(folder / "sweep")
+        whole, jobs = swept(folder / "sweep", options, jobs_count)
         alone = sum(
-            called(*OPTIONS, f"seed={seed}", f"paths.out={folder / 'one'}") for seed in range(JOBS)
+            called(*options, f"seed={seed}", f"paths.out={folder / 'one'}")
+            for seed in range(jobs_count)
         )
-        beside = called("-m", *OPTIONS, SEEDS, f"paths.out={folder / 'two'}", "launcher=joblib")
+        seeds = [f"seed=range({jobs_count})", f"paths.out={folder / 'two'}", "launcher=joblib"]
+        beside = called("-m", *options, *seeds)
     overhead = (whole - jobs) / jobs
     rows = [
         ["the jobs of a sweep, alone", f"{jobs:.1f} s", "1.000"],
         ["the sweep, in the same process", f"{whole:.1f} s", f"{whole / jobs:.3f}"],
         ["two jobs at once, launcher=joblib", f"{beside:.1f} s", f"{beside / jobs:.3f}"],
-        [f"{JOBS} calls of node-run", f"{alone:.1f} s", f"{alone / jobs:.3f}"],
+        [f"{jobs_count} calls of node-run", f"{alone:.1f} s", f"{alone / jobs:.3f}"],
     ]
     where = environment("sweep", args, ["torch", "hydra-core"])
     verdict = f"overhead of the sweep {overhead:.1%}, aim below {LIMIT:.0%}: {overhead < LIMIT}"
-    header = [f"{JOBS} jobs of {STEPS} steps", "time", "/ jobs alone"]
+    header = [f"{jobs_count} jobs of {steps} steps", "time", "/ jobs alone"]
     report("sweep", args, [where, table(header, rows), bullets([verdict])])
     return 0
 

@@ -79,7 +79,8 @@ def main() -> None:
     args = begin(made)
     need("torchdiffeq")
     torch.manual_seed(0)
-    net, x = MLP(DIM, (WIDTH, WIDTH), "softplus"), rows(BATCH)
+    width, batch = (16, 20) if args.smoke else (WIDTH, BATCH)
+    net, x = MLP(DIM, (width, width), "softplus"), rows(batch)
     case = FlowCase(net, x, signs(x), RTOL, ATOL, END, finest=1e-9)
     fields = [compare("untrained", case, args.rounds)]
     train(net, args.training)
