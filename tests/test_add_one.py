@@ -22,7 +22,9 @@ ADDED = ("ssp3", "speed", "ring", "matching")
 def tree(tmp_path_factory):
     """A copy of the tree with the files of the README in it."""
     folder = tmp_path_factory.mktemp("tree")
-    for part in ("node_runner", "conf", "tests"):
+    for part in ("README.md", "Makefile", "LICENSE", "pyproject.toml"):
+        shutil.copy(ROOT / part, folder)
+    for part in ("node_runner", "conf", "tests", "benchmarks"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name, content in FILES:
         assert not (folder / name).exists(), f"the README shows how to add {name}, which is there"
@@ -48,6 +50,9 @@ def test_each_thing_is_one_file_and_one_yaml():
 def test_the_tests_find_what_was_added_and_accept_it(tree):
     files = ["tests/test_folders.py", "tests/test_conf.py", "tests/test_floors.py"]
     files += ["tests/ode/test_methods.py", "tests/ode/test_gradients.py"]
+    # What the README says is held against the folders as a whole, not for each member.
+    done = run(tree, "pytest", "tests/test_readme.py", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout[-3000:]
     chosen = ["-k", " or ".join(ADDED), "-q", "-rA", "-p", "no:cacheprovider"]
     done = run(tree, "pytest", *files, *chosen)
     assert done.returncode == 0, done.stdout[-3000:]
