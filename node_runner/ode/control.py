@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import copysign, isfinite, nextafter
+from math import copysign, isfinite, nextafter, ulp
+
+SHORTEST = 2.0**-128  # a step, over what is left of the interval
+
+
+def underflows(dt: float, t: float, t1: float, end: float) -> bool:
+    """Whether a step of ``dt`` is lost in the rounding of time where it stands.
+
+    That is the rounding of t and of t1, the end of the step before, which was tried in vain; the
+    interval may go on far beyond. Near t = 0 any step is above it, and one that is ``SHORTEST`` of
+    what is left of the interval is given up.
+    """
+    left = abs(end - t)
+    return dt <= max(16 * ulp(max(abs(t), abs(t1))), SHORTEST * left if isfinite(left) else 0.0)
 
 
 @dataclass

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+# What solves stiff problems, as messages name it.
+IMPLICIT = (
+    "an implicit method of node_runner.ode.compat.odeint (method='radauIIA5' with a step_size; "
+    "method='scipy_solver' with options={'solver': 'Radau'})"
+)
+
 
 class SolverError(ArithmeticError, AssertionError):
     """A solve that cannot reach the end of its interval.

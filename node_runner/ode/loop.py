@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from math import copysign, inf, isfinite, nan, ulp
+from math import copysign, inf, isfinite, nan
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .control import FixedControl, PIControl
-from .errors import SolverError
+from .control import FixedControl, PIControl, underflows
+from .diagnosis import solver_error
 from .state import Layout
 from .stats import Counts
 from .step import Buffer, Rates, Stages, Tape, take_step
@@ -85,6 +85,7 @@ class Path:
         self.f, self.tableau, self.name, self.layout = f, tableau, name, layout
         self.t, self.y, self.control, self.norm, self.counts = t, y, control, norm, counts
         self.max_steps, self.attempts = max_steps, 0
+        self.cap = "max_steps"  # the option that set it, for messages
         self.last_dt, self.last_ratio, self.last_error = nan, nan, None
         self.stages: Stages = Tape(tableau, layout) if graph else Buffer(tableau, layout)
         self.started = False  # stage 0 holds f(t, y)
@@ -114,7 +115,6 @@ class Path:
             self.start()
             self.control = PIControl(self.first_step(end), order_of_control(self.tableau))
         self.control.begin(self.t)
-        self.attempts = max(0, self.attempts - 1)  # a step that only lands on an output is free
         while self.t != end:
             if self.attempts >= self.max_steps:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
@@ -175,7 +175,7 @@ class Path:
         if self.control.judge(size, ratio):
             return True
         self.counts.rejected += 1
-        if self.control.dt <= 16 * ulp(max(abs(self.t), abs(end if isfinite(end) else t1))):
+        if underflows(self.control.dt, self.t, t1, end):
             self.fail("the step size underflows")
         return False
 
@@ -204,45 +204,11 @@ class Path:
         h1 = (0.01 / steepest) ** (1 / order_of_control(self.tableau))
         return min(100 * h0, h1 if isfinite(h1) else inf, left)
 
-    def fail(self, cause: str) -> None:
-        """Raise a SolverError that tells where, why, and what to try."""
+    def fail(self, cause: str, advice: tuple[str, str] | None = None) -> None:
+        """Raise a SolverError that tells where, why, and what to try (see ``diagnosis``)."""
         if self.stepper is not None and self.attempts:
             self.stepper.retrace(self, self.t + self.last_dt)
-        culprit, advice = self.diagnose(cause)
-        component = "no component: none has been measured"
-        if self.last_error is not None:
-            size = self.last_error.detach().abs()
-            component = self.layout.locate(int(torch.where(size.isnan(), inf, size).argmax()))
-        raise SolverError(
-            method=self.name,
-            t=self.t,
-            dt=self.last_dt,
-            error_ratio=self.last_ratio,
-            component=component,
-            steps=(self.counts.accepted, self.counts.rejected),
-            cause=f"{cause}; {culprit}" if culprit else cause,
-            advice=advice,
-        )
-
-    def diagnose(self, cause: str) -> tuple[str, tuple[str, str]]:
-        """Whether NaN or inf is about and who made it, and two remedies."""
-        if not bool(torch.isfinite(self.y).all()):
-            return "the state itself has NaN or inf", (
-                "a smaller learning rate",
-                "checking the data for NaN",
-            )
-        for i in range(self.tableau.rates):
-            if not bool(torch.isfinite(self.stages.rate(i)).all()):
-                return f"f returned NaN or inf at stage {i}", (
-                    "a bounded or smoother activation in f (tanh, softplus)",
-                    "a smaller learning rate or weight decay",
-                )
-        if not self.tableau.adaptive:
-            return "", ("another step_size", "a larger max_steps if so many steps are meant")
-        easier = "a larger rtol and atol"
-        if cause.startswith("the cap"):
-            return "", (easier, "a larger max_steps, if the dynamics are as fast as that")
-        return "", (easier, "weight decay or a smoother f, since the dynamics have become stiff")
+        raise solver_error(self, cause, advice)
 
 
 def order_of_control(tableau: Tableau) -> int:

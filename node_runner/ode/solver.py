@@ -12,6 +12,7 @@ from torch import Tensor
 from . import methods
 from .control import FixedControl, PIControl
 from .dense import DenseSolution, solve_dense
+from .diagnosis import instability
 from .engine import ENGINES
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
@@ -220,7 +221,8 @@ class Solver:
             for step in path.advance(end):
                 if not bool(torch.isfinite(step.y1).all()):
                     path.last_error = step.y1 - step.y0
-                    path.fail("the state is not finite after this step")
+                    cause = "the state is not finite after this step"
+                    path.fail(*instability(path, problem.ts[0], problem.y0, cause))
         path.fail("the state was not finite at the end, but is when f is called again")
 
     def stops(self, ts: list[float]) -> list[float]:

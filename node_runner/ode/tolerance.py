@@ -73,6 +73,12 @@ class Norm:
         return (flat,) if self.layout.alone else flat.split(self.layout.sizes)
 
 
+def below_rounding(allowed: Tensor, y: Tensor) -> bool:
+    """Whether an error of the size ``allowed`` is lost in the rounding of y; reads the device."""
+    rounding = torch.finfo(y.dtype).eps / 4 * y.abs()
+    return bool(torch.linalg.vector_norm(allowed) < torch.linalg.vector_norm(rounding))
+
+
 def worst(values: Sequence[float]) -> float:
     """The maximum, NaN if any is (Python's max may lose a NaN)."""
     return nan if any(isnan(v) for v in values) else max(values)

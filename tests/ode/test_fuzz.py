@@ -104,7 +104,8 @@ def test_every_solve_ends(name, f, start, ends, tol):
         counts = solution.stats.forward
         assert counts.accepted + counts.rejected <= CAP and counts.nfe == len(calls)
     # A fixed-step solve that fails runs once more to tell where.
-    assert len(calls) <= (CAP * tableau.stages + 2) * (2 if name in FIXED else 1)
+    # One that failed is looked at, in some twenty more evaluations.
+    assert len(calls) <= (CAP * tableau.stages + 2) * (2 if name in FIXED else 1) + 20
 
 
 @pytest.mark.parametrize("gradient", [Direct(), Replay(2), Adjoint()], ids=["d", "r", "a"])

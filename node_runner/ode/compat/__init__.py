@@ -34,8 +34,9 @@ between are not torchdiffeq's.
 - adaptive_heun and fehlberg2 evaluate func at the start of each step: their last stage is not the
   first of the next, as they are used there.
 - The choice of the first step has no gradient; there, it leaks into that of y0 and the parameters.
-- ``max_num_steps`` counts the attempts of a whole solve, there those between two outputs. A search
-  for an event gives up after 100 000 unless it is given.
+- ``max_num_steps`` bounds the attempts of a whole solve, as many for each interval between outputs;
+  there it bounds each interval by itself. Unless it is given a solve, or a search for an event,
+  gives up after 100 000 and one for each output, rather than run on.
 - Time is kept in double precision on the host whatever ``dtype`` says; func sees y's real dtype.
 - Gradients in t of adaptive methods and of every adjoint are <g_i, func(t_i, y_i)>, and for t[0]
   -<a(t_0), func(t_0, y_0)>, never through func's own dependence on t, which may be piecewise.

@@ -24,19 +24,19 @@ from .options import read_control
 from .setting import Event, Setting
 from .steering import Steering
 
-EVENT_STEPS = 100_000
-
 
 class Adaptive:
     """The core's methods that choose their steps, under torchdiffeq's options."""
 
     def __init__(self, setting: Setting) -> None:
-        control, norm = read_control(setting.options), setting.options.get("norm")
+        control, norm = (
+            read_control(setting.options, setting.intervals),
+            setting.options.get("norm"),
+        )
         if norm is not None and not callable(norm):
             raise ValueError(f"norm is {norm!r}, must be a function of the state")
         form, layout, rtol, atol = setting.form, setting.layout, setting.rtol, setting.atol
         callbacks = Callbacks(setting.called, form, layout, control.dtype)
-        self.capped = "max_num_steps" in setting.options
         self.solver = Solver(
             setting.method,
             rtol=tightest(rtol),
@@ -59,8 +59,6 @@ class Adaptive:
     ) -> tuple[float, Tensor]:
         """As ``Means``, the event's time to atol on the method's interpolant."""
         path = self.path(f, y0, t0)
-        if not self.capped:
-            path.max_steps = EVENT_STEPS
 
         def height(t: float, y: Tensor) -> float:
             time = torch.full((), t, dtype=path.layout.dtype, device=path.layout.device)

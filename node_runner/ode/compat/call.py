@@ -74,6 +74,7 @@ def read_call(
         form,
         layout,
         callbacks_of(func, "", method, heard_by(method)),
+        max(1, len(t) - 1),
     )
     return Call(func, form, form.field(func), state, t, setting, means_of(setting))
 

@@ -20,7 +20,7 @@ OF_CONTROL = ("first_step", "min_step", "max_step", "safety", "ifactor", "dfacto
 OF_ADAPTIVE = (*OF_CONTROL, "norm", "step_t", "jump_t", "max_num_steps", "dtype")
 OF_SCIPY = ("solver", "min_step", "max_step")
 IDLE = {SCIPY: ("norm", "grid_points", "eps")}  # torchdiffeq takes these without a word as well
-MOST_STEPS = 2**31 - 1
+MOST_STEPS = 100_000  # attempts of an adaptive solve, and one for each output, unless given
 
 
 def names() -> list[str]:
@@ -75,7 +75,7 @@ class Control:
         min_step, max_step: bounds of the step.
         factors: of PIControl, those that are given.
         stops, jumps: times where a step ends; past ``jumps`` the field may be another.
-        max_num_steps: of the whole solve.
+        max_num_steps: of the whole solve: max_num_steps for each interval between outputs.
         dtype: of the times that callbacks see.
     """
 
@@ -89,13 +89,13 @@ class Control:
     dtype: torch.dtype
 
 
-def read_control(options: dict) -> Control:
-    """The options of an adaptive method.
+def read_control(options: dict, intervals: int = 1) -> Control:
+    """The options of an adaptive method, for a solve of as many intervals between outputs.
 
     Raises:
         ValueError: for a value out of range; the message names option and value.
     """
-    first, least, most = (
+    first, least, longest = (
         options.get("first_step"),
         number("min_step", options.get("min_step", 0.0)),
         number("max_step", options.get("max_step", inf)),
@@ -104,10 +104,10 @@ def read_control(options: dict) -> Control:
         first = number("first_step", first)
         if not 0 < first < inf:
             raise ValueError(f"first_step is {first!r}, must be positive and finite")
-    if not 0 <= least <= most or not most > 0 or least == inf:
+    if not 0 <= least <= longest or not longest > 0 or least == inf:
         raise ValueError(
-            f"min_step is {least!r} and max_step is {most!r}; must be 0 <= min_step <= max_step, "
-            "min_step finite and max_step positive"
+            f"min_step is {least!r} and max_step is {longest!r}; must be 0 <= min_step <= "
+            "max_step, min_step finite and max_step positive"
         )
     stops, jumps = (times_of(name, options.get(name)) for name in ("step_t", "jump_t"))
     twice = sorted(t for t in set(stops + jumps) if (stops + jumps).count(t) > 1)
@@ -116,13 +116,16 @@ def read_control(options: dict) -> Control:
             f"step_t and jump_t hold {twice[0]:g} more than once; leave it in one of them (a step "
             "ends at a jump too)"
         )
-    cap = options.get("max_num_steps", MOST_STEPS)
-    if not cap >= 1:
-        raise ValueError(f"max_num_steps is {cap!r}, must be at least 1")
+    cap = number("max_num_steps", options.get("max_num_steps", 1.0))
+    if not 1 <= cap < inf:
+        raise ValueError(
+            f"max_num_steps is {options['max_num_steps']!r}, must be at least 1 and finite"
+        )
+    most = int(cap) * intervals if "max_num_steps" in options else MOST_STEPS + intervals
     dtype = options.get("dtype", torch.float64)
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype is {dtype!r}, must be a floating dtype such as torch.float64")
-    return Control(first, least, most, read_factors(options), stops + jumps, jumps, int(cap), dtype)
+    return Control(first, least, longest, read_factors(options), stops + jumps, jumps, most, dtype)
 
 
 def read_factors(options: dict) -> dict[str, float]:

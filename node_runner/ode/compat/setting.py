@@ -29,6 +29,7 @@ class Setting:
     form: Form
     layout: Layout
     called: dict[str, Callable]  # callbacks by their event
+    intervals: int = 1  # between outputs
 
 
 class Means(Protocol):

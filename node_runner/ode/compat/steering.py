@@ -41,6 +41,7 @@ class Steering:
     callbacks: Callbacks
 
     def __call__(self, path: Path) -> None:
+        path.cap = "max_num_steps"
         if path.tableau.adaptive:
             self.measure(path)
         if path.tableau.adaptive or self.callbacks.called:

@@ -23,8 +23,10 @@ from .backward import Augmented
 from .call import Call
 from .callbacks import callbacks_of
 from .norm import Tolerance, tolerance
-from .options import ADAPTIVE, MOST_STEPS, heard_by, known_options, number, sifted
+from .options import ADAPTIVE, heard_by, known_options, number, sifted
 from .setting import Means
+
+GRID_STEPS = 2**31 - 1  # the grid is the caller's own
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def gradient_of(call: Call, chosen: Chosen, forward: Means) -> Gradient:
             step = inf if step is None else number("step_size", step)
             return Continuous(
                 forward,
-                Solver(name, step_size=step, max_steps=MOST_STEPS),
+                Solver(name, step_size=step, max_steps=GRID_STEPS),
                 Adjoint(strict=chosen.strict),
             )
         setting = replace(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..control import PIControl
+from ..control import SHORTEST, PIControl
 
 EPSILON = torch.finfo(torch.float64).eps
 
@@ -82,7 +82,8 @@ def judge(rule: PIControl, pace: Pace, end: Tensor, ratio: Tensor) -> tuple[Tens
     clipped = size < 0.99 * pace.dt
     dt = torch.where(clipped, torch.maximum(proposal, pace.dt), proposal)
     dt = torch.where(good, dt, shrunk)
-    lost = dt <= 16 * EPSILON * torch.maximum(pace.t.abs(), end.abs())
+    rounding = 16 * EPSILON * torch.maximum(pace.t.abs(), pace.t1.abs())
+    lost = dt <= torch.maximum(rounding, SHORTEST * (end - pace.t).abs())
     one = torch.ones_like(size)
     t = torch.where(good, pace.t1, pace.t)
     return good, Pace(

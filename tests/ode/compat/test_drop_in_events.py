@@ -10,7 +10,7 @@ from drop_in_cases import DTYPE, Field, start
 from torch import nn
 
 from node_runner.ode import SolverError
-from node_runner.ode.compat import adaptive, odeint, odeint_adjoint, odeint_event
+from node_runner.ode.compat import odeint, odeint_adjoint, odeint_event, options
 from node_runner.ode.compat.options import ADAPTIVE
 
 both = pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
@@ -195,7 +195,7 @@ def test_gradients_of_gradients_are_refused():
 
 @pytest.mark.parametrize("given", [True, False])
 def test_an_event_that_never_comes_ends_the_solve(given, monkeypatch):
-    monkeypatch.setattr(adaptive, "EVENT_STEPS", 70)
+    monkeypatch.setattr(options, "MOST_STEPS", 69)
     with pytest.raises(SolverError, match="cap of 50" if given else "cap of 70"):
         odeint(
             lambda t, y: torch.cos(10 * t) * y,

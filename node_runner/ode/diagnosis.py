@@ -1,0 +1,136 @@
+"""Diagnosis of a solve that cannot go on: its cause, and what to try.
+
+Only called once a solve has failed, so that the loop pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .errors import IMPLICIT, SolverError
+from .tolerance import below_rounding
+
+if TYPE_CHECKING:
+    from .loop import Path
+
+ITERATIONS = 12  # of the power method; the error of the last step is a good first vector
+STABLE = 1.0  # rate * step above which a decay, not accuracy, limits the steps of explicit methods
+JUMP = 30.0  # no explicit method here is stable beyond: above it f is not smooth
+ROUGH = 0.3  # a share of rejected steps that is not seen where f is smooth
+
+Advice = tuple[str, str]
+
+
+def solver_error(path: Path, cause: str, advice: Advice | None = None) -> SolverError:
+    """Return the error that says where ``path`` stopped, why, and what to try.
+
+    Args:
+        advice: two remedies where the cause is known; both are looked for unless given.
+    """
+    culprit, advice = ("", advice) if advice is not None else _diagnose(path, cause)
+    component = "no component: none has been measured"
+    if path.last_error is not None and path.last_error.numel():
+        size = path.last_error.detach().abs()
+        component = path.layout.locate(int(torch.where(size.isnan(), inf, size).argmax()))
+    return SolverError(
+        method=path.name,
+        t=path.t,
+        dt=path.last_dt,
+        error_ratio=path.last_ratio,
+        component=component,
+        steps=(path.counts.accepted, path.counts.rejected),
+        cause=f"{cause}; {culprit}" if culprit else cause,
+        advice=advice,
+    )
+
+
+def _diagnose(path: Path, cause: str) -> tuple[str, Advice]:
+    """Find the culprit ("" where nothing is known) and two remedies."""
+    if not bool(torch.isfinite(path.y).all()):
+        return "the state itself has NaN or inf", (
+            "a smaller learning rate",
+            "checking the data for NaN",
+        )
+    for i in range(path.tableau.rates):
+        if not bool(torch.isfinite(path.stages.rate(i)).all()):
+            return f"f returned NaN or inf at stage {i}", (
+                "a bounded or smoother activation in f (tanh, softplus)",
+                "a smaller learning rate or weight decay",
+            )
+    if not path.tableau.adaptive:
+        return "", ("another step_size", f"a larger {path.cap} if so many steps are meant")
+    if below_rounding(path.norm.allowed(path.y, path.y), path.y):
+        return f"the tolerance is below the rounding of the {path.y.dtype} state", (
+            "a float64 state",
+            "a larger rtol and atol",
+        )
+    easier = "a larger rtol and atol"
+    if cause.startswith("the cap"):
+        return _slow(path)
+    return "", (easier, "weight decay or a smoother f, since the dynamics have become stiff")
+
+
+def _slow(path: Path) -> tuple[str, Advice]:
+    """Find what keeps the steps of a solve short that has reached its cap."""
+    more = f"a larger {path.cap}, if the dynamics are as fast as that"
+    rate = decay_rate(path, path.t, path.y)
+    size = min(abs(path.last_dt), path.control.dt)
+    if STABLE < rate * size < JUMP:
+        return (
+            f"the problem is stiff: a part of it decays at rate {rate:.3g}, so that {path.name} is "
+            f"stable in steps of about {size:.3g} only, whatever the tolerance"
+        ), (IMPLICIT, more)
+    accepted, rejected = path.counts.accepted, path.counts.rejected
+    if rate * size >= JUMP or rejected > ROUGH * (accepted + rejected):
+        return (
+            f"{rejected} of {accepted + rejected} steps were rejected: f jumps, or varies within "
+            "the shortest steps"
+        ), ("a smooth f, such as torch.tanh(100 * x) for torch.sign(x)", more)
+    return "", ("a larger rtol and atol", more)
+
+
+def instability(path: Path, t: float, y: Tensor, cause: str) -> tuple[str, Advice | None]:
+    """Complete the cause of a fixed-step solve from (t, y) that has overflowed: ``cause`` and None,
+    unless its step is beyond what is stable there.
+    """
+    rate = decay_rate(path, t, y)
+    if not STABLE < rate * abs(path.last_dt) < inf:
+        return cause, None
+    return (
+        f"{cause}; the problem is stiff: a part of it decays at rate {rate:.3g}, and "
+        f"{path.name} is stable in steps of about {2 / rate:.3g} only"
+    ), ("a smaller step_size", IMPLICIT)
+
+
+@torch.no_grad()
+def decay_rate(path: Path, t: float, y: Tensor) -> float:
+    """Estimate the fastest decay rate at (t, y) in the direction of the solve, or 0 if the fastest
+    mode does not decay.
+
+    The power method on differences of f, v <- D^-1 (f(t, y + D v) - f(t, y)) with D the scale of
+    a disturbance of each number, at ``ITERATIONS`` + 1 evaluations of f; the rate is minus the
+    Rayleigh quotient.
+    """
+    size = torch.finfo(y.dtype).eps ** 0.5 * y.abs()
+    scale = torch.maximum(1e-3 * path.norm.allowed(y, y), size)
+    v = path.last_error
+    if v is None or not bool(torch.isfinite(v).all() and v.any()):
+        v = torch.ones_like(y)
+    at_y = path.layout.flatten(path.f(None, t, y)).clone()
+    decays = [0.0, 0.0]
+    for _ in range(ITERATIONS):
+        length = v.square().mean().sqrt().item()
+        if not (isfinite(length) and length > 0):
+            return 0.0
+        v = v / length
+        change = (path.layout.flatten(path.f(None, t, y + scale * v)) - at_y) / scale
+        growth = change.square().mean().sqrt().item()
+        rate = -path.heading * (v * change).mean().item()
+        # Of an oscillation, whose vectors turn, every second quotient has the other sign.
+        decays = [decays[1], rate if rate > 0.5 * growth else 0.0]
+        v = change
+    return decays[1] if all(decays) else 0.0
