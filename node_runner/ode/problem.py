@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
 from torch import Tensor, nn
 
+from .rhs import Rhs
 from .state import Layout, Quadrature, RightSide, State
 from .stats import Counts, Stats
 from .step import Rates
+from .transforms import values_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,11 @@ class Problem:
         ts: strictly monotone, as floats.
         weights: factors in error control, one an entry.
         params: tensors besides y0 that a gradient is wanted for.
+        given: the entries of y0 as the caller gave them.
         stats: receives the cost.
         guard: wrapped around f together with ``params``, to look at what it does.
+        rhs: f as it is evaluated, made from ``f`` unless given; what is learnt about f during the
+            solve is shared by all problems made from this one.
     """
 
     f: Callable
@@ -34,12 +39,18 @@ class Problem:
     ts: list[float]
     weights: list[float]
     params: tuple[Tensor, ...] = ()
+    given: tuple[Tensor, ...] = ()
     stats: Stats = field(default_factory=Stats)
     guard: Callable[[RightSide, Sequence[Tensor]], Rates] | None = None
+    rhs: Rhs | None = None
+
+    def __post_init__(self) -> None:
+        if self.rhs is None:
+            object.__setattr__(self, "rhs", Rhs(self.f, self.layout.device))
 
     def right_side(self, counts: Counts) -> Rates:
         """f on the flat vector, its evaluations added to ``counts``."""
-        f = RightSide(self.f, self.layout, counts)
+        f = RightSide(self.rhs, self.layout, counts)
         return f if self.guard is None else self.guard(f, self.params)
 
 
@@ -62,9 +73,26 @@ def pose(
         raise ValueError(f"weights has {len(weights)} values for {layout.fed} entries of the state")
     if params is None:
         params = tuple(f.parameters()) if isinstance(f, nn.Module) else ()
-    start = layout.flatten([*((y0,) if layout.single else y0), *(q.start for q in quadratures)])
+    given = (y0,) if layout.single else tuple(y0)
+    start = layout.flatten([*given, *(q.start for q in quadratures)])
     weights += [q.weight for q in quadratures]
-    return Problem(f, layout, start, times, weights, tuple(params))
+    return Problem(f, layout, start, times, weights, check_params("params", params), given)
+
+
+def check_params(name: str, params: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The parameters, each once; one tensor stands for itself.
+
+    Raises:
+        ValueError: for anything but tensors.
+    """
+    found = (params,) if isinstance(params, Tensor) else tuple(params)
+    for i, param in enumerate(found):
+        if not isinstance(param, Tensor):
+            raise ValueError(
+                f"{name}[{i}] is a {type(param).__name__}, must be a tensor: give tensors, for "
+                "example net.parameters()"
+            )
+    return tuple({id(param): param for param in found}.values())
 
 
 def check_times(ts: Tensor | Sequence[float]) -> list[float]:
@@ -75,7 +103,7 @@ def check_times(ts: Tensor | Sequence[float]) -> list[float]:
     """
     if isinstance(ts, Tensor) and ts.dim() != 1:
         raise ValueError(f"ts must be one-dimensional, got shape {tuple(ts.shape)}")
-    times = [float(t) for t in (ts.tolist() if isinstance(ts, Tensor) else ts)]
+    times = [float(t) for t in (values_of(ts) if isinstance(ts, Tensor) else ts)]
     if not times or not all(map(isfinite, times)):
         raise ValueError(f"ts must be one or more finite times, got {times}")
     for i, (a, b) in enumerate(zip(times, times[1:], strict=False)):

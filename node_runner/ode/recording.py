@@ -21,6 +21,7 @@ from .stats import Counts
 from .step import Rates, Stages
 from .tableau import Tableau
 from .tolerance import Norm
+from .transforms import all_finite, records, transformed
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ class Recording:
 
     def record(self, problem: Problem) -> Tensor:
         """Solve from ts[0] to ts[-1] and keep the steps."""
-        self.graph = torch.is_grad_enabled()
+        self.graph = records()
         path = self.solver.begin(problem, problem.stats.forward, self.graph)
-        engine = ENGINES[self.engine]
+        engine = None if transformed() else ENGINES[self.engine]
         if engine is not None:
             engine.drive(path, problem, inside=True)
         for step in steps(path, problem.ts[-1]):
@@ -141,7 +142,7 @@ class Recording:
             if verdict:
                 break
         last = self.steps[-1]
-        if not self.tableau.adaptive and not bool(torch.isfinite(last.y1).all()):
+        if not self.tableau.adaptive and not all_finite(last.y1):
             self.solver.explain(replace(problem, ts=[problem.ts[0], last.t1]))
         return last.y1[None]
 

@@ -24,8 +24,9 @@ from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
 from .step import Rates
-from .times import between, moving
+from .times import between, moves, moving
 from .tolerance import Norm, as_list, plain
+from .transforms import all_finite, records, transformed
 
 
 class Solver:
@@ -140,11 +141,12 @@ class Solver:
         layout, start = problem.layout, problem.y0
         if len(times) == 1:
             return Solution(problem.stats, layout, start, start[None][:0])
-        if not torch.is_grad_enabled():
-            return Solution(problem.stats, layout, start.detach(), self.integrate(problem))
-        if isinstance(ts, Tensor) and ts.requires_grad:
-            return Solution(problem.stats, layout, start, moving(self, problem, ts))
-        return Solution(problem.stats, layout, start, self.gradient(self, problem))
+        with problem.rhs.arithmetic(self.engine != "eager"):
+            if isinstance(ts, Tensor) and moves(ts):
+                return Solution(problem.stats, layout, start, moving(self, problem, ts))
+            if not torch.is_grad_enabled():
+                return Solution(problem.stats, layout, start.detach(), self.integrate(problem))
+            return Solution(problem.stats, layout, start, self.gradient(self, problem))
 
     def dense(
         self,
@@ -158,7 +160,9 @@ class Solver:
         """The solution as a function of time in [t0, t1]. Arguments and errors are those of a call;
         t0 may require a gradient, t1 has none.
         """
-        return solve_dense(self, between(f, y0, t0, t1, params))
+        problem = between(f, y0, t0, t1, params)
+        with problem.rhs.arithmetic(self.engine != "eager"):
+            return solve_dense(self, problem)
 
     def event(
         self,
@@ -173,7 +177,9 @@ class Solver:
         """Solve from t0 until the first of ``events``, or to t_end, which may be infinite; both may
         require a gradient. See ``Event`` and ``EventSolution``; the rest is as in a call.
         """
-        return solve_until(self, between(f, y0, t0, t_end, params, True), events, t0, t_end)
+        problem = between(f, y0, t0, t_end, params, True)
+        with problem.rhs.arithmetic(self.engine != "eager"):
+            return solve_until(self, problem, events, t0, t_end)
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         """The numerical solution at ts[1:], shape (T - 1, width), with a graph where gradients are
@@ -183,12 +189,12 @@ class Solver:
         lands on each output. ``on_accept(step, inside, lands)`` sees each accepted step, the
         outputs strictly inside it, and whether it ends on one.
         """
-        engine = ENGINES[self.engine]
+        engine = None if transformed() else ENGINES[self.engine]
         if engine is not None and len(problem.ts) == 2 and on_accept is None:
             if not torch.is_grad_enabled() and (found := engine.solve(self, problem)) is not None:
                 return found
         ts = problem.ts
-        path = self.begin(problem, problem.stats.forward, torch.is_grad_enabled())
+        path = self.begin(problem, problem.stats.forward, records())
         if engine is not None:
             engine.drive(path, problem, inside=len(self.stops(ts)) < len(ts) - 1)
         sign = 1.0 if ts[-1] > ts[0] else -1.0
@@ -207,7 +213,7 @@ class Solver:
                     outputs.append(step.y1[None])
                     i += 1
         # One read of the device a solve.
-        if not self.tableau.adaptive and not bool(torch.isfinite(path.y).all()):
+        if not self.tableau.adaptive and not all_finite(path.y):
             self.explain(problem)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import torch
 from torch import Tensor
 
+from .rhs import Rhs, State
 from .stats import Counts
-
-State = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class RightSide:
     itself never needs it.
     """
 
-    f: Callable
+    f: Rhs
     layout: Layout
     counts: Counts
 

@@ -13,6 +13,7 @@ from .gradients.again import FirstOrder
 from .problem import Problem, pose
 from .protocol import Solves
 from .state import State
+from .transforms import has_tangent
 
 NO_SECOND = (
     "second derivatives are not there for a solve whose {} requires a gradient: detach it, or take "
@@ -32,11 +33,17 @@ def moving(solver: Solves, problem: Problem, ts: Tensor) -> Tensor:
     return FirstOrder.apply(NO_SECOND.format("ts"), outputs + torch.stack(rates) * zeros[1:, None])
 
 
-@torch.no_grad()
+def moves(t: Tensor) -> bool:
+    """Whether a derivative in t is wanted."""
+    return t.requires_grad and torch.is_grad_enabled() or has_tangent(t)
+
+
 def rate(problem: Problem, i: int, y: Tensor) -> Tensor:
-    """f at ts[i], shape (width,)."""
+    """f at ts[i], shape (width,), without graph. f is evaluated with one where gradients are
+    enabled: what it computes once and keeps (``parametrize.cached``) would lack its own otherwise.
+    """
     f = problem.right_side(problem.stats.forward)
-    return problem.layout.flatten(f(None, problem.ts[i], y.detach()))
+    return problem.layout.flatten(f(None, problem.ts[i], y.detach())).detach()
 
 
 def between(
@@ -63,7 +70,7 @@ def between(
             f"got {times}"
         )
     problem = pose(f, y0, times, params)
-    if isinstance(t0, Tensor) and t0.requires_grad and torch.is_grad_enabled():
+    if isinstance(t0, Tensor) and moves(t0):
         zero = (t0 - t0.detach()).reshape(()).to(problem.y0)
         start = problem.y0 - rate(problem, 0, problem.y0) * zero
         problem = replace(problem, y0=FirstOrder.apply(NO_SECOND.format("t0"), start))

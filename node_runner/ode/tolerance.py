@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .state import Layout
+from .transforms import values_of
 
 Tolerances = float | Sequence[float]
 
@@ -59,7 +60,7 @@ class Norm:
         )
         if extra and self.extra is not None:
             norms = torch.cat([norms.reshape(-1), self.extra()])
-        values = norms.reshape(-1).tolist()  # synchronises
+        values = values_of(norms.reshape(-1))  # synchronises
         n = len(self.scales)
         found = [
             worst([v * s for v, s in zip(values[i : i + n], self.scales, strict=True)])

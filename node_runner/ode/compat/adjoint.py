@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from ..problem import check_params
 from ..solver import Solver
 from ..state import State
 from .call import Call, read_call
@@ -58,7 +59,7 @@ def odeint_adjoint(
         NotImplementedError: if gradients of these gradients are asked for.
     """
     strict = adjoint_params is None
-    given = parameters_of(func) if strict else tuple(adjoint_params)
+    given = parameters_of(func) if strict else check_params("adjoint_params", adjoint_params)
     params = tuple(p for p in given if p.requires_grad)
     method = method or "dopri5"
     if adjoint_method not in (None, method) and options is not None and adjoint_options is None:

@@ -10,16 +10,19 @@ import torch
 from torch import Tensor
 
 from ..gradients.again import Once
-from ..gradients.leaves import LeafGuard, refuse_unknown_leaves
+from ..gradients.captured_tensors import CapturedTensors, solve_without_graph
+from ..gradients.vjp import CapturedVJP
 from ..problem import Problem
 from ..protocol import Integrator
 from ..state import Layout, rates
+from ..transforms import refuse_batched, refuse_tangents
 from .form import Form, inside, outside
 from .means import means_of
 from .norm import Tolerance, default_norm
 from .options import ADAPTIVE
 from .setting import Means, Setting
 
+NAME = "odeint_adjoint"  # in messages
 REFUSAL = (
     "a gradient by odeint_adjoint cannot be differentiated again; one by odeint can, but through "
     "implicit steps"
@@ -66,7 +69,10 @@ class Augmented:
         """Every method will do."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
-        return AugmentedFunction.apply(self, problem, problem.y0, *problem.params)
+        outputs, captured = solve_without_graph(NAME, problem, self.forward.integrate, self.strict)
+        return AugmentedFunction.apply(
+            self, problem, captured, outputs, problem.y0, *captured.tensors
+        )
 
     def means(self, layout: Layout, params: Sequence[Tensor], state: tuple) -> Means:
         """How the augmented state is solved."""
@@ -115,49 +121,54 @@ class AugmentedFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, policy: Augmented, problem: Problem, y0: Tensor, *params: Tensor
+        ctx: Any,
+        policy: Augmented,
+        problem: Problem,
+        captured: CapturedTensors,
+        outputs: list[Tensor],
+        y0: Tensor,
+        *tensors: Tensor,
     ) -> Tensor:
-        guard = LeafGuard if policy.strict else None
-        outputs = policy.forward.integrate(replace(problem, y0=y0.detach(), guard=guard))
-        ctx.policy, ctx.problem = policy, replace(problem, y0=None, params=())
-        ctx.save_for_backward(outputs, *params)
-        return outputs
+        ctx.policy, ctx.captured = policy, captured
+        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.save_for_backward(outputs[0], *tensors)
+        return outputs.pop()
 
     @staticmethod
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        outputs, *params = ctx.saved_tensors
-        with torch.no_grad():
-            found = backward_solve(ctx, cotangents, outputs, params)
+        outputs, *_ = ctx.saved_tensors  # refused if a tensor has been changed in place
+        refuse_batched(NAME, cotangents)
+        refuse_tangents(f"a gradient by {NAME}", cotangents)
+        circumstances = ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic()
+        with torch.no_grad(), circumstances[0], circumstances[1]:
+            found = backward_solve(ctx, cotangents, outputs)
         if not torch.is_grad_enabled():
-            return None, None, *found
+            return None, None, None, None, *found
         # With the outputs among them, so that all are a part of the graph.
         known = iter(Once.apply(REFUSAL, *(g for g in found if g is not None), outputs))
-        return None, None, *(None if g is None else next(known) for g in found)
+        return None, None, None, None, *(None if g is None else next(known) for g in found)
 
 
-def backward_solve(
-    ctx: Any, cotangents: Tensor, outputs: Tensor, params: Sequence[Tensor]
-) -> list[Tensor | None]:
-    """Gradients of y0 and of each parameter, None for one that requires none."""
-    policy, problem = ctx.policy, ctx.problem
+def backward_solve(ctx: Any, cotangents: Tensor, outputs: Tensor) -> list[Tensor | None]:
+    """Gradients of y0 and of each captured tensor, None for one that requires none."""
+    policy, problem, vjp = ctx.policy, ctx.problem, CapturedVJP(ctx.captured)
     layout, ts = problem.layout, problem.ts
-    wanted = [p for p in params if p.requires_grad and p.numel()]
-    sums = [inside(torch.zeros_like(p), p.dtype, layout.dtype) for p in wanted]
-    field, zero = AdjointField(policy, problem, wanted), outputs.new_zeros(())
+    wanted = [i for i, p in enumerate(vjp.tensors) if p.requires_grad and p.numel()]
+    params = [vjp.tensors[i] for i in wanted]
+    sums = [inside(torch.zeros_like(p), p.dtype, layout.dtype) for p in params]
+    field, zero = AdjointField(policy, problem, vjp, wanted), outputs.new_zeros(())
     carry, n = torch.zeros_like(cotangents[-1]), len(layout.sizes)
     for i in range(len(ts) - 1, 0, -1):
         carry = carry + cotangents[i - 1]
         state = (zero, *layout.entries(outputs[i - 1]), *layout.entries(carry), *sums)
-        means = policy.means(layout, wanted, state)
+        means = policy.means(layout, params, state)
         t = torch.tensor([ts[i], ts[i - 1]], dtype=policy.time, device=outputs.device)
         ends = [entry[1] for entry in means.solve(field, state, t)]
         carry, sums = layout.flatten(ends[1 + n : 1 + 2 * n]), ends[1 + 2 * n :]
-    totals = iter(outside(total, p.dtype) for total, p in zip(sums, wanted, strict=True))
-    gradients = [
-        (next(totals) if p.numel() else torch.zeros_like(p)) if p.requires_grad else None
-        for p in params
-    ]
-    return [carry, *gradients]
+    totals: list[Tensor | None] = [None] * len(vjp.tensors)
+    for i, p, total in zip(wanted, params, sums, strict=True):
+        totals[i] = outside(total, p.dtype)
+    return [carry, *vjp.totals(totals, zeros=True)]
 
 
 class AdjointField:
@@ -166,9 +177,10 @@ class AdjointField:
     Where a graph is wanted, by an implicit method for its Jacobians, the rates carry it.
     """
 
-    def __init__(self, policy: Augmented, problem: Problem, params: list[Tensor]) -> None:
-        self.policy, self.problem, self.params = policy, problem, params
-        self.looked = not policy.strict
+    def __init__(
+        self, policy: Augmented, problem: Problem, vjp: CapturedVJP, wanted: list[int]
+    ) -> None:
+        self.policy, self.problem, self.vjp, self.wanted = policy, problem, vjp, wanted
 
     def __call__(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         layout, n = self.problem.layout, len(self.problem.layout.sizes)
@@ -177,24 +189,28 @@ class AdjointField:
         again = torch.is_grad_enabled() and any(y.requires_grad for y in entries)
         with torch.enable_grad():
             y = [e if again else e.detach().requires_grad_() for e in entries]
-            found = rates(self.problem.f(t, y[0] if layout.single else tuple(y)), layout)
-            if not self.looked and not again:
-                refuse_unknown_leaves(found, [*y, *self.params])
-                self.looked = True
-            inputs = [*y, *self.params]
+            found = rates(self.problem.rhs(t, y[0] if layout.single else tuple(y)), layout)
+            if not again:
+                self.vjp.look(found, y)
             pairs = [(r, a) for r, a in zip(found, adjoint, strict=True) if r.requires_grad]
-            results: Sequence[Tensor | None] = [None] * len(inputs)
+            decay: Sequence[Tensor | None] = [None] * n
+            sums: Sequence[Tensor | None] = [None] * len(self.vjp.tensors)
             if pairs:
                 live, known = zip(*pairs, strict=True)
-                results = torch.autograd.grad(
-                    live, inputs, known, allow_unused=True, create_graph=again
-                )
-        gradients = [
-            torch.zeros_like(x) if g is None else -g for g, x in zip(results, inputs, strict=True)
-        ]
+                decay, sums = self.vjp(live, y, known, create_graph=again)
         dy = found if again else [rate.detach() for rate in found]
-        sums = [
-            inside(g, p.dtype, layout.dtype)
-            for g, p in zip(gradients[n:], self.params, strict=True)
-        ]
-        return (torch.zeros_like(state[0]), *dy, *gradients[:n], *sums)
+        params = [self.vjp.tensors[i] for i in self.wanted]
+        return (
+            torch.zeros_like(state[0]),
+            *dy,
+            *map(negative, decay, y),
+            *(
+                inside(negative(sums[i], p), p.dtype, layout.dtype)
+                for i, p in zip(self.wanted, params, strict=True)
+            ),
+        )
+
+
+def negative(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """-gradient; None is zero."""
+    return torch.zeros_like(like) if gradient is None else -gradient

@@ -63,7 +63,8 @@ class Form:
             return func
 
         def f(t: Tensor, state: State) -> object:
-            return self.rates(func(t.to(self.time), self.outer(state)), state)
+            f.converted_time = t.to(self.time)
+            return self.rates(func(f.converted_time, self.outer(state)), state)
 
         return f
 

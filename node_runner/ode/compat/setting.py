@@ -8,9 +8,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..gradients.leaves import LeafGuard
 from ..problem import Problem
 from ..protocol import OnAccept
+from ..rhs import Rhs
 from ..state import Layout, State, rates
 from .form import Form
 from .norm import Tolerance
@@ -51,7 +51,8 @@ class Means(Protocol):
 
 def flat_field(f: Callable, layout: Layout) -> Callable[[Tensor, Tensor], Tensor]:
     """f on flat states."""
-    return lambda t, flat: layout.flatten(rates(f(t, layout.state(flat)), layout))
+    rhs = f if isinstance(f, Rhs) else Rhs(f, layout.device)
+    return lambda t, flat: layout.flatten(rates(rhs(t, layout.state(flat)), layout))
 
 
 def guarded(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
@@ -60,7 +61,7 @@ def guarded(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
 
     def found(stage: int | None, t: Tensor, flat: Tensor) -> list[Tensor]:
         counts.nfe += 1
-        return rates(problem.f(t, layout.state(flat)), layout)
+        return rates(problem.rhs(t, layout.state(flat)), layout)
 
-    look = found if problem.guard is None else LeafGuard(found, problem.params)
+    look = found if problem.guard is None else problem.guard(found, problem.params)
     return lambda t, flat: layout.flatten(look(None, t, flat))

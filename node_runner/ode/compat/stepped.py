@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..problem import Problem
 from ..protocol import OnAccept
+from ..rhs import Rhs
 from ..state import Layout, State
 from . import grid, scipy, steppers
 from .callbacks import Callbacks
@@ -36,12 +37,13 @@ class Grid:
     def solve(self, f: Callable, y0: State, t: Tensor) -> State:
         """As ``Means``; the gradient in t is that of the discrete solve."""
         layout = Layout(y0)
-        start = layout.flatten([y0] if layout.single else list(y0))
-        return layout.state(self.ys(flat_field(f, layout), start, t, f, layout))
+        start, rhs = layout.flatten([y0] if layout.single else list(y0)), Rhs(f, layout.device)
+        with rhs.arithmetic():
+            return layout.state(self.ys(flat_field(rhs, layout), start, t, rhs, layout))
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         f, t = guarded(problem), torch.tensor(problem.ts, dtype=torch.float64)
-        return self.ys(f, problem.y0, t, problem.f, problem.layout)[1:]
+        return self.ys(f, problem.y0, t, problem.rhs, problem.layout)[1:]
 
     def ys(self, flat: Callable, y0: Tensor, t: Tensor, f: Callable, layout: Layout) -> Tensor:
         options = dict(self.options)
@@ -65,17 +67,19 @@ class Grid:
             )
         layout = Layout(y0)
         start = layout.flatten([y0] if layout.single else list(y0))
-        t, ys = grid.solve_until_event(
-            flat_field(f, layout),
-            start,
-            t0,
-            event,
-            self.stepper,
-            sign=sign,
-            atol=max(self.atol, 1e-15),
-            on_step=self.on_step,
-            **options,
-        )
+        rhs = Rhs(f, layout.device)
+        with rhs.arithmetic():
+            t, ys = grid.solve_until_event(
+                flat_field(rhs, layout),
+                start,
+                t0,
+                event,
+                self.stepper,
+                sign=sign,
+                atol=max(self.atol, 1e-15),
+                on_step=self.on_step,
+                **options,
+            )
         return t.item(), ys[1]
 
 

@@ -14,10 +14,13 @@ from ..protocol import Integrator
 from ..state import Layout
 from ..tableau import Tableau
 from ..tolerance import Norm, Tolerances
+from ..transforms import refuse_batched, refuse_tangents
 from .again import Once
 from .backward_field import BackwardField
-from .leaves import LeafGuard, refuse_nested
+from .captured_tensors import CapturedTensors, solve_without_graph
+from .vjp import CapturedVJP
 
+NAME = "Adjoint()"  # in messages
 REFUSAL = (
     "a gradient by Adjoint() cannot be differentiated again; those by Direct() and Replay() can"
 )
@@ -73,8 +76,10 @@ class Adjoint:
             )
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
-        refuse_nested(problem.params)
-        return AdjointFunction.apply(self, solver, problem, problem.y0, *problem.params)
+        outputs, captured = solve_without_graph(NAME, problem, solver.integrate, self.strict)
+        return AdjointFunction.apply(
+            self, solver, problem, captured, outputs, problem.y0, *captured.tensors
+        )
 
 
 class AdjointFunction(torch.autograd.Function):
@@ -82,18 +87,28 @@ class AdjointFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, policy: Adjoint, solver: Integrator, problem: Problem, y0: Tensor, *params: Tensor
+        ctx: Any,
+        policy: Adjoint,
+        solver: Integrator,
+        problem: Problem,
+        captured: CapturedTensors,
+        outputs: list[Tensor],
+        y0: Tensor,
+        *tensors: Tensor,
     ) -> Tensor:
-        guard = LeafGuard if policy.strict else None
-        outputs = solver.integrate(replace(problem, y0=y0.detach(), guard=guard))
-        ctx.policy, ctx.solver, ctx.problem = policy, solver, replace(problem, y0=None, params=())
-        ctx.save_for_backward(outputs, *params)
-        return outputs
+        ctx.policy, ctx.solver, ctx.captured = policy, solver, captured
+        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.save_for_backward(outputs[0], *tensors)
+        return outputs.pop()
 
     @staticmethod
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
+        refuse_batched(NAME, cotangents)
+        refuse_tangents(f"a gradient by {NAME}", cotangents)
+        circumstances = ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic()
+        with torch.no_grad(), circumstances[0], circumstances[1]:
             found = solve_backward(ctx, cotangents.detach())
+        found = None, None, None, None, None, *found
         if not torch.is_grad_enabled():
             return found
         # With the outputs among them, so that all are a part of the graph.
@@ -104,13 +119,11 @@ class AdjointFunction(torch.autograd.Function):
 
 
 def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients of all that ``AdjointFunction`` was given."""
-    outputs, *params = ctx.saved_tensors
+    """The gradients of y0 and of each captured tensor."""
+    outputs, *_ = ctx.saved_tensors  # refused if a tensor has been changed in place
     problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.fed_width
-    wanted = [p for p in params if p.requires_grad]
-    policy = ctx.policy
-    full, strict = policy.norm == "full", policy.strict
-    field = BackwardField(problem, wanted, ctx.solver.tableau, full, strict)
+    policy, vjp = ctx.policy, CapturedVJP(ctx.captured)
+    field = BackwardField(problem, vjp, ctx.solver.tableau, policy.norm == "full")
     carry = torch.zeros_like(cotangents[-1])
     path = None
     for i in range(len(ts) - 1, 0, -1):
@@ -127,13 +140,7 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         carry = torch.cat([path.y[n:], carry[n:]])
     if not ctx.solver.tableau.adaptive and not bool(torch.isfinite(path.y).all()):
         path.fail("the adjoint is not finite at the end of the backward solve")
-    totals = iter(field.totals)
-    gradients = [or_zero(next(totals), p) if p.requires_grad else None for p in params]
-    return None, None, None, carry, *gradients
-
-
-def or_zero(total: Tensor | None, param: Tensor) -> Tensor:
-    return torch.zeros_like(param) if total is None else total
+    return carry, *vjp.totals(field.totals, zeros=True)
 
 
 def backward_path(
@@ -154,7 +161,7 @@ def backward_path(
         for own, forward in ((policy.rtol, solver.rtol), (policy.atol, solver.atol))
     )
     norm = Norm(layout, rtol, atol, problem.weights[:fed] * 2)
-    if policy.norm == "full" and field.params:
+    if policy.norm == "full" and field.vjp.tensors:
         norm.extra = lambda: field.error_ratios(tightest(rtol), tightest(atol))
     return solver.path(field, layout, t, start, norm, problem.stats.backward, graph=False)
 

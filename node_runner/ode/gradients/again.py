@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,23 +14,20 @@ class Alias:
     """A second name for a tensor x, at which a gradient with a graph of its own is taken.
 
     ``autograd.grad`` with x and a parameter that x itself depends on would follow the path through
-    x as well, and count it twice, since the caller's graph goes on from the gradient in x. While
-    ``gradients`` runs nothing passes the alias; afterwards derivatives of what it found do.
+    x as well, and count it twice, since the caller's graph goes on from the gradient in x. Inside
+    ``closing`` nothing passes the alias; afterwards derivatives of what was found there do.
     """
 
     def __init__(self, x: Tensor) -> None:
         self.closed = False
         self.tensor = Pass.apply(self, x) if x.requires_grad else x.detach().requires_grad_()
 
-    def gradients(
-        self, outputs: Tensor, params: Sequence[Tensor], cotangents: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        """sum <cotangents, d outputs / d .> for x and each parameter, differentiable."""
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Let no gradient through to x."""
         self.closed = True
         try:
-            return torch.autograd.grad(
-                outputs, [self.tensor, *params], cotangents, create_graph=True, allow_unused=True
-            )
+            yield
         finally:
             self.closed = False
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..problem import Problem
 from ..tableau import Tableau
-from .leaves import add, refuse_unknown_leaves
+from .captured_tensors import add
+from .vjp import CapturedVJP
 
 Sums = list[Tensor | None]  # one entry a parameter; None is zero
 
@@ -24,21 +25,14 @@ class BackwardField:
     parameters at all.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        params: list[Tensor],
-        tableau: Tableau,
-        full: bool,
-        strict: bool = True,
-    ) -> None:
-        self.problem, self.params, self.tableau, self.strict = problem, params, tableau, strict
+    def __init__(self, problem: Problem, vjp: CapturedVJP, tableau: Tableau, full: bool) -> None:
+        self.problem, self.vjp, self.tableau = problem, vjp, tableau
         self.right_side = problem.right_side(problem.stats.backward)
         self.quadrature_adjoint: Tensor | None = None
         # Where a is about to change, so that no step starts from the rate there.
         self.jump_at: float | None = None
         self.error_weights = tableau.b_error if full else (0.0,) * tableau.stages
-        self.totals: Sums = [None] * len(params)
+        self.totals: Sums = [None] * len(vjp.tensors)
         self.first: Sums = list(self.totals)  # a^T df/dtheta at the start of the step
         self.last: Sums = list(self.totals)  # the same at its end, for an FSAL method
         self.trial: Sums = list(self.totals)  # sum of stages 1, 2, ... weighted by b
@@ -51,36 +45,37 @@ class BackwardField:
             # Detached: the backward solve must not extend the graph of the forward one.
             y = flat[:n].detach().requires_grad_()
             found = self.right_side(stage, t, y)
-            inputs = [y, *self.params] if self.uses_params(stage, t) else [y]
-            if self.strict and stage in (0, 1):  # once a step or oftener
-                refuse_unknown_leaves(found, [y, *self.params])
+            if stage in (0, 1):  # once a step or oftener
+                self.vjp.look(found, [y])
             cotangents = layout.entries(torch.cat([flat[n:], self.quadrature_adjoint]))
             live = [
                 (rate, a) for rate, a in zip(found, cotangents, strict=True) if rate.requires_grad
             ]
-            gradients: tuple[Tensor | None, ...] = (None,) * len(inputs)
+            decay, gradients = None, []
             if live:
                 results, known = zip(*live, strict=True)
-                gradients = torch.autograd.grad(results, inputs, known, allow_unused=True)
-        self.sum_params(stage, gradients[1:])
-        decay = torch.zeros_like(y) if gradients[0] is None else gradients[0].neg()
+                tensors = self.uses_params(stage, t)
+                (decay,), gradients = self.vjp(results, [y], known, tensors=tensors)
+                gradients = gradients if tensors else []
+        self.sum_params(stage, gradients)
+        decay = torch.zeros_like(y) if decay is None else decay.neg()
         return [*(rate.detach() for rate in found[: layout.fed]), decay]
 
     def uses_params(self, stage: int | None, t: float) -> bool:
         """Whether the parameter quadrature has weight at this stage, or at stage 0 of the step
         after.
         """
-        if stage is None or not self.params:
+        if stage is None or not self.vjp.tensors:
             return False
         next_first = self.tableau.fsal and stage == self.tableau.stages - 1 and t != self.jump_at
         return bool(next_first or self.tableau.b[stage] or self.error_weights[stage])
 
     def sum_params(self, stage: int | None, gradients: Sequence[Tensor | None]) -> None:
         if stage == 0:
-            self.first = list(gradients) or [None] * len(self.params)
+            self.first = list(gradients) or [None] * len(self.totals)
             return
         if stage == 1:  # a fresh attempt: forget what a rejected one has summed
-            self.trial, self.error = [None] * len(self.params), [None] * len(self.params)
+            self.trial, self.error = [None] * len(self.totals), [None] * len(self.totals)
         if not gradients:
             return
         if self.tableau.b[stage]:
@@ -108,4 +103,4 @@ class BackwardField:
             for e, total in zip(errors, self.totals, strict=True)
             if e is not None
         ]
-        return torch.stack(ratios) if ratios else self.params[0].new_zeros(0)
+        return torch.stack(ratios) if ratios else self.vjp.tensors[0].new_zeros(0)

@@ -15,8 +15,10 @@ from ..problem import Problem
 from ..protocol import Integrator
 from ..step import Buffer, Tape, take_step
 from ..tableau import Tableau
+from ..transforms import refuse_tangents
 from .again import Alias
-from .leaves import LeafGuard, add, refuse_nested, refuse_unknown_leaves
+from .captured_tensors import CapturedTensors, add, solve_without_graph
+from .vjp import CapturedVJP
 
 
 class Replay:
@@ -54,9 +56,12 @@ class Replay:
         """Every method can be replayed."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
-        refuse_nested(problem.params)
+        trail = Trail(self.states)
+        outputs, captured = solve_without_graph(
+            "Replay()", problem, lambda inner: solver.integrate(inner, trail.keep)
+        )
         return ReplayFunction.apply(
-            solver, problem, Trail(self.states), problem.y0, *problem.params
+            solver, problem, trail, captured, outputs, problem.y0, *captured.tensors
         )
 
 
@@ -107,37 +112,45 @@ class ReplayFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, solver: Integrator, problem: Problem, trail: Trail, y0: Tensor, *params: Tensor
+        ctx: Any,
+        solver: Integrator,
+        problem: Problem,
+        trail: Trail,
+        captured: CapturedTensors,
+        outputs: list[Tensor],
+        y0: Tensor,
+        *tensors: Tensor,
     ) -> Tensor:
-        guarded = replace(problem, y0=y0.detach(), guard=LeafGuard)
-        outputs = solver.integrate(guarded, trail.keep)
-        ctx.tableau, ctx.trail, ctx.params = solver.tableau, trail, len(params)
+        ctx.tableau, ctx.trail, ctx.captured = solver.tableau, trail, captured
         ctx.engine = ENGINES[solver.engine]
-        ctx.problem = replace(problem, y0=None, params=())
-        ctx.save_for_backward(y0, *params, *trail.states)
+        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.save_for_backward(y0, *tensors, *trail.states)
         trail.states = []  # autograd holds them, and frees them
-        return outputs
+        return outputs.pop()
 
     @staticmethod
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        y0, *saved = ctx.saved_tensors
-        params, states = saved[: ctx.params], saved[ctx.params :]
-        wanted = [i for i, p in enumerate(params) if p.requires_grad]
-        way = way_with_graph if torch.is_grad_enabled() else way_back
-        start = y0 if torch.is_grad_enabled() else states
-        carry, totals = way(ctx, start, [params[i] for i in wanted], cotangents)
-        gradients: list[Tensor | None] = [None] * len(params)
-        for i, total in zip(wanted, totals, strict=True):
-            gradients[i] = total
-        return None, None, None, carry, *gradients
+        y0, *saved = ctx.saved_tensors  # refused if one has been changed in place
+        refuse_tangents("a gradient by Replay()", cotangents)
+        states = saved[len(ctx.captured.tensors) :]
+        vjp = CapturedVJP(ctx.captured, one_graph=torch.is_grad_enabled())
+        with ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic(ctx.engine is not None):
+            if torch.is_grad_enabled():
+                carry, gradients = way_with_graph(ctx, y0, vjp, cotangents)
+            else:
+                carry, gradients = way_back(ctx, states, vjp, cotangents)
+        vjp.check_reached()
+        return None, None, None, None, None, carry, *gradients
 
 
 def way_back(
-    ctx: Any, states: list[Tensor], params: list[Tensor], cotangents: Tensor
+    ctx: Any, states: list[Tensor], vjp: CapturedVJP, cotangents: Tensor
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradients of y0 and the parameters, one step at a time, without a graph of their own."""
+    """The gradients of y0 and the captured tensors, one step at a time, without a graph of their
+    own.
+    """
     pending = list(cotangents.unbind())
-    totals: list[Tensor | None] = [None] * len(params)
+    totals: list[Tensor | None] = [None] * len(vjp.tensors)
     carry = torch.zeros_like(pending[-1])
     for record, y in ctx.trail.back(ctx, tuple(states)):
         if record.lands:
@@ -145,27 +158,29 @@ def way_back(
         inside = [pending.pop() for _ in record.inside][::-1]
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            inputs = [y, *params]
-            results = compiled_step(ctx, record, inputs) or replay_step(ctx, record, inputs)
+            results = compiled_step(ctx, record, y, vjp) or replay_step(ctx, record, y, vjp)
             known = [carry] if not inside else [carry, torch.stack(inside)]
-            carry, *gradients = torch.autograd.grad(results, inputs, known, allow_unused=True)
+            (carry,), gradients = vjp(results, [y], known)
         add(totals, gradients)
-    return carry, totals
+    return carry, vjp.totals(totals)
 
 
 def way_with_graph(
-    ctx: Any, y0: Tensor, params: list[Tensor], cotangents: Tensor
-) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    ctx: Any, y0: Tensor, vjp: CapturedVJP, cotangents: Tensor
+) -> tuple[Tensor | None, list[Tensor | None]]:
     """The same gradients, differentiable: all recorded steps in one graph."""
     alias = Alias(y0)
     y, outputs = alias.tensor, []
     for record in ctx.trail.records:
-        y, *between = replay_step(ctx, record, [y, *params])
+        y, *between = replay_step(ctx, record, y, vjp)
         outputs += between
         if record.lands:
             outputs.append(y[None])
-    found = alias.gradients(torch.cat(outputs), params, cotangents)
-    return found[0], found[1:]
+    with alias.closing():
+        (carry,), gradients = vjp(
+            [torch.cat(outputs)], [alias.tensor], [cotangents], create_graph=True
+        )
+    return carry, gradients
 
 
 def retake(ctx: Any, record: Record, y: Tensor) -> Tensor:
@@ -177,28 +192,24 @@ def retake(ctx: Any, record: Record, y: Tensor) -> Tensor:
     return take_step(f, tableau, stages, record.t0, record.t1, y, tableau.stages - tableau.fsal)
 
 
-def compiled_step(ctx: Any, record: Record, inputs: list[Tensor]) -> list[Tensor] | None:
+def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor] | None:
     """What ``replay_step`` returns, by an engine that can; only to be differentiated once."""
     if ctx.engine is None or record.inside:
         return None
-    y1 = ctx.engine.replay(ctx.problem, ctx.tableau, record.t0, record.t1, inputs[0])
+    y1 = ctx.engine.replay(ctx.problem, ctx.tableau, record.t0, record.t1, y)
     if y1 is None:
         return None
-    refuse_unknown_leaves([y1], inputs)
+    vjp.look([y1], [y])
     return [y1]
 
 
-def replay_step(ctx: Any, record: Record, inputs: list[Tensor]) -> list[Tensor]:
-    """[y1] of one step with its graph, or [y1, outputs inside] where there are any.
-
-    ``inputs`` are y at its start and all that a gradient will be taken for.
-    """
-    y = inputs[0]
+def replay_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor]:
+    """[y1] of one step with its graph, or [y1, outputs inside] where there are any."""
     tableau, problem = ctx.tableau, ctx.problem
     f = problem.right_side(problem.stats.backward)
     stages = Tape(tableau, problem.layout)
     stages.put(0, f(0, record.t0, y))
-    refuse_unknown_leaves(stages.k[:1], inputs)
+    vjp.look(stages.k[:1], [y])
     # The last FSAL stage serves the error estimate, the next step and the interpolant; here only
     # the interpolant.
     spare = tableau.fsal and not record.inside
