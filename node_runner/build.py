@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from . import stored
+from .data_state import construct_data, state_of
 from .result import as_typed, shown, write_json
 from .run import Run
 from .schema import UserError, told
@@ -41,12 +42,13 @@ def build(
     parts = deepcopy(config)  # to instantiate resolves what it is given, in place
     runtime, trainer = construct(parts.runtime), construct(parts.trainer)
     device = told(runtime.apply, config.seed)
-    data = construct(parts.data, seed=config.seed, device=device)
+    data = construct_data(parts, folder if resumes else None, device)
     task = construct(parts.task).to(device)
     told(task.check, data)
     prepare(task, runtime)
     total = told(trainer.steps, data)
     state = trainer.begin(task, told(construct(parts.optimizer), task.parameters()))
+    state.data = state_of(data)
     lock = lock or stored.claim(folder)
     if lock is None:
         raise UserError(f"another process is writing to {shown(folder)}")

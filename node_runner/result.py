@@ -42,7 +42,10 @@ def result(run: Run, state: str, message: str | None) -> dict[str, Any]:
         | {name: {"mean": value} for name, value in run.scalars.items()},
         "training": done.means,
         "protocol": {**protocol(run.config), "weights": run.weights},
-        "data": {"name": run.data.name, "part": run.data.part, "sizes": run.data.sizes},
+        "data": {
+            **{key: getattr(run.data, key) for key in ("name", "part", "sizes")},
+            **belonging(run),
+        },
         "parameters": run.parameters(),
         "nfe": {
             "forward": done.means.get("nfe/forward"),
@@ -59,6 +62,30 @@ def result(run: Run, state: str, message: str | None) -> dict[str, Any]:
         "versions": here["versions"],
         "revision": here["revision"],
     }
+
+
+def belonging(run: Run) -> dict[str, Any]:
+    """What of the data belongs to the run, in numbers; nothing where all is as the files or the
+    generator have it.
+
+    ``scaling``: u = (x - shift) / scale of the values x in the files; ``nats`` is what log scale
+    adds to a negative log-likelihood of u, in which metrics are, to make it one of x.
+    """
+    scaling = getattr(run.data, "scaling", None)
+    if scaling is not None:
+        return {"scaling": scaling.summary()}
+    state = run.state.data
+    return {key: x.tolist() if hasattr(x, "tolist") else x for key, x in state.items()}
+
+
+def units(run: Run) -> list[tuple[str, str]]:
+    """In which units the figures are, where they are of scaled data."""
+    scaling, metric = getattr(run.data, "scaling", None), run.task.headline.metric
+    flow = hasattr(run.task, "flow")
+    if scaling is None or not (flow or metric == "mse"):
+        return []
+    of = "values scaled by statistics of the training set (result.json: data.scaling)"
+    return [("of", f"{of}; {scaling.nats:+.4f} nats in the files' units" if flow else of)]
 
 
 def protocol(config: DictConfig) -> dict[str, Any]:
@@ -88,6 +115,7 @@ def report(run: Run, state: str, message: str | None) -> str:
         if value["n"] > 1:
             told = f"{mean:.4f} ± {error:.4f} {unit} (standard error over {value['n']} samples)"
         rows.append((f"test {metric}", told))
+        rows += units(run)
         rows += estimator(run)
         rows.append(("weights", f"step {run.weights['step']}, {run.weights['chosen']}"))
     spent = {k: means[f"nfe/{k}"] for k in ("forward", "backward") if f"nfe/{k}" in means}

@@ -102,7 +102,7 @@ NODES = (
 REQUIRED = ("task", "data", "optimizer", "trainer", "runtime")
 
 # What the cli hands to a constructor besides its node.
-PROVIDED = {"data": ("seed", "device")}
+PROVIDED = {"data": ("seed", "device", "state")}
 
 
 def dotted(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -201,10 +201,9 @@ def check_signature(path: str, node: Mapping[str, Any], target: str) -> None:
     given = {key for key in node if not (key.startswith("_") and key.endswith("_"))}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in sorted(given):
-        if key not in parameters and not takes_any:
-            raise UserError(
-                unknown(f"{path}.{key}", f"{path}.{key}", [f"{path}.{p}" for p in parameters])
-            )
+        if key in PROVIDED.get(path, ()) or (key not in parameters and not takes_any):
+            known = [f"{path}.{p}" for p in parameters if p not in PROVIDED.get(path, ())]
+            raise UserError(unknown(f"{path}.{key}", f"{path}.{key}", known))
         check_value(f"{path}.{key}", node[key], hints.get(key, Any))
     for name, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind not in (

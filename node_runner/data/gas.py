@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from .files import Table, absent, find, folders
-from .tabular import SEED, Splits, Tabular, tails, z_score
+from .scaling import Scaling, scaling_of, z_score
+from .tabular import SEED, Splits, Tabular, tails
 
 UCI = "https://archive.ics.uci.edu/dataset/322"
 TABLE = Table(columns=("time", "CO", "ethylene", *(f"sensor {i}" for i in range(1, 17))))
@@ -29,6 +32,7 @@ class Gas(Tabular):
     Args:
         root: folder that holds ``gas`` or ``GAS``, with UCI's ethylene_CO.txt or its .gz.
         batch_size, evaluation_size: as for ``Tabular``.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
 
     Raises:
         FileNotFoundError: saying what to place where.
@@ -42,13 +46,15 @@ class Gas(Tabular):
         root: str = "data",
         batch_size: int = 1000,
         evaluation_size: int = 1000,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        part, splits = load(Path(root))
-        super().__init__("gas", part, splits, seed, device, batch_size, evaluation_size)
+        part, splits, scaling = load(Path(root), scaling_of(state))
+        sizes = (batch_size, evaluation_size)
+        super().__init__("gas", part, splits, seed, device, *sizes, scaling)
 
 
-def load(root: Path) -> tuple[str, Splits]:
-    """Which part is there, and its splits."""
+def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
+    """Which part is there, its splits, and their scaling, the one given if any."""
     places = folders(root, "gas")
     path = find(places, ("ethylene_CO.txt", "ethylene_CO.txt.gz"))
     if path is None:
@@ -59,18 +65,22 @@ def load(root: Path) -> tuple[str, Splits]:
         raise absent(places[0] if pickled is None else pickled.parent, wanted, UCI, root)
     cells = TABLE.read(path)
     drawn = np.random.RandomState(SEED).permutation(len(cells))[: round(len(cells) / 4)]
-    x = uncorrelated(cells[drawn, 3:])
+    sensors = cells[drawn, 3:]
+    if scaling is None or scaling.columns is None:
+        kept = uncorrelated(sensors)
+        scaling = z_score(sensors[:, kept], str(path), ddof=1, columns=kept)
+    x = sensors[:, scaling.columns]
     part = f"a random quarter ({len(x)} of {len(cells)} rows), another than the MAF archive's"
-    return part, z_score(tails(x, str(path)), x, str(path), ddof=1)
+    return part, tails(x, str(path)), scaling
 
 
 def uncorrelated(x: np.ndarray) -> np.ndarray:
-    """Without the columns that correlate above 0.98 with a later one that stays."""
+    """The columns that stay where each that correlates above 0.98 with a later one is dropped."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a constant column is refused later
         correlation = np.corrcoef(x, rowvar=False)
     kept = np.arange(x.shape[1])
     while True:
         high = (correlation[np.ix_(kept, kept)] > 0.98).sum(axis=0) > 1
         if not high.any():
-            return x[:, kept]
+            return kept
         kept = np.delete(kept, high.argmax())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from .files import Table, absent, find, folders
-from .tabular import MAF, Splits, Tabular, continuous, last_tenth, part_of, z_score
+from .scaling import Scaling, scaling_of, z_score
+from .tabular import MAF, Splits, Tabular, continuous, last_tenth, part_of
 
 UCI = "https://archive.ics.uci.edu/dataset/347"
 ROWS = 525_123  # of class 1
@@ -31,6 +34,7 @@ class Hepmass(Tabular):
         root: folder that holds ``hepmass`` or ``HEPMASS``, with 1000_train.csv and 1000_test.csv,
             or their .gz, of UCI or of the archive.
         batch_size, evaluation_size: as for ``Tabular``.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
 
     Raises:
         FileNotFoundError: saying what to place where.
@@ -44,21 +48,27 @@ class Hepmass(Tabular):
         root: str = "data",
         batch_size: int = 10_000,
         evaluation_size: int = 1000,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        part, splits = load(Path(root))
-        super().__init__("hepmass", part, splits, seed, device, batch_size, evaluation_size)
+        part, splits, scaling = load(Path(root), scaling_of(state))
+        sizes = (batch_size, evaluation_size)
+        super().__init__("hepmass", part, splits, seed, device, *sizes, scaling)
 
 
-def load(root: Path) -> tuple[str, Splits]:
-    """Which part is there, and its splits."""
+def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
+    """Which part is there, its splits, and their scaling, the one given if any."""
     (train_path, train), (test_path, test) = (signal(root, split) for split in ("train", "test"))
-    kept = continuous(train)
-    if not kept.any():
-        raise ValueError(f"{train_path}: the smallest value of every feature occurs over 5 times")
-    train, test = train[:, kept], test[:, kept]
+    if scaling is None or scaling.columns is None:
+        kept = continuous(train)
+        if not len(kept):
+            raise ValueError(
+                f"{train_path}: the smallest value of every feature occurs over 5 times"
+            )
+        scaling = z_score(train[:, kept], str(train_path), ddof=1, columns=kept)
+    train, test = train[:, scaling.columns], test[:, scaling.columns]
     rest, validation = last_tenth(train, str(train_path))
-    splits = z_score(Splits(rest, validation, test), train, str(train_path), ddof=1)
-    return part_of(len(train) + len(test), ROWS), splits
+    splits = Splits(rest, validation, test)
+    return part_of(len(train) + len(test), ROWS), splits, scaling
 
 
 def signal(root: Path, split: str) -> tuple[Path, np.ndarray]:

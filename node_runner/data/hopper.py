@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from .files import absent, find
 from .irregular import Measured, by_range, released_scaling
 from .randomness import stream
+from .scaling import scaling_of
 from .series import Batch, Batches, draw_subset, full, subset
 
 SOURCE = "http://www.cs.toronto.edu/~rtqichen/datasets/HopperPhysics/training.pt"
@@ -39,6 +40,7 @@ class Hopper:
         released: scale as the released code.
         batch_size: of training; the last, smaller batch of an epoch is dropped.
         evaluation_size: batch size of evaluation.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
 
     Raises:
         FileNotFoundError: saying what to place where.
@@ -57,6 +59,7 @@ class Hopper:
         released: bool = False,
         batch_size: int = 50,
         evaluation_size: int = 200,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 < observed <= 1:
             raise ValueError(f"data.observed is {observed}, must be above 0, at most 1 (a share)")
@@ -72,12 +75,17 @@ class Hopper:
         times = np.arange(x.shape[1]) / x.shape[1]
         scale = released_scaling if released else by_range
         series = [Measured(times, one, np.ones(one.shape, bool)) for one in x]
-        scaled = np.stack([s.values for s in scale(series, self.sizes["train"], NAMES, str(path))])
-        parts = torch.from_numpy(scaled).to(device, torch.float32).split(list(self.sizes.values()))
+        self.scaling = scaling_of(state) or scale(series, self.sizes["train"], NAMES, str(path))
+        values = torch.from_numpy(self.scaling(x)).to(device, torch.float32)
+        parts = values.split(list(self.sizes.values()))
         self.splits = dict(zip(self.sizes, parts, strict=True))
         self.times = torch.from_numpy(times).to(device, torch.float32)
         scaling = "as released" if released else "by training range"
         self.part = f"{'whole' if x.shape == SHAPE else f'{len(x)} series'}, scaled {scaling}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scaling, which belongs to a run whatever series it is evaluated on."""
+        return self.scaling.state_dict()
 
     def batch(self, values: Tensor, *name: object) -> Batch:
         """What the model is told of series (B, T, D), and asked for; draws by name."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .scaling import Scaling
 from .series import Ragged
 
 
@@ -32,9 +33,7 @@ def averaged(
     return Measured(ticks * step, sums / np.maximum(counts, 1), counts > 0)
 
 
-def by_range(
-    series: Sequence[Measured], train: int, names: Sequence[str], source: str
-) -> list[Measured]:
+def by_range(series: Sequence[Measured], train: int, names: Sequence[str], source: str) -> Scaling:
     """(x - min) / (max - min) feature by feature, both from the first ``train`` series; a feature
     that is constant there is only moved to 0.
 
@@ -43,12 +42,12 @@ def by_range(
     """
     low, high = extremes(series[:train], names, source)
     spread = high - low
-    return scaled(series, low, np.where(spread > 0, spread, 1.0))
+    return Scaling(low, np.where(spread > 0, spread, 1.0))
 
 
 def released_scaling(
     series: Sequence[Measured], train: int, names: Sequence[str], source: str
-) -> list[Measured]:
+) -> Scaling:
     """(x - min) / max, both from all series, a max of 0 taken for 1: the released code of Rubanova
     et al. 2019. It is no scaling to [0, 1], and the test takes part in it.
 
@@ -56,7 +55,7 @@ def released_scaling(
         ValueError: as ``by_range``.
     """
     low, high = extremes(series, names, source)
-    return scaled(series, low, np.where(high == 0, 1.0, high))
+    return Scaling(low, np.where(high == 0, 1.0, high))
 
 
 def extremes(
@@ -73,8 +72,9 @@ def extremes(
     return low, np.max([np.where(s.mask, s.values, -np.inf).max(axis=0) for s in series], axis=0)
 
 
-def scaled(series: Sequence[Measured], shift: np.ndarray, scale: np.ndarray) -> list[Measured]:
-    return [s._replace(values=np.where(s.mask, (s.values - shift) / scale, 0.0)) for s in series]
+def scaled(series: Sequence[Measured], scaling: Scaling) -> list[Measured]:
+    """The series with scaled values, 0 where nothing was observed."""
+    return [s._replace(values=np.where(s.mask, scaling(s.values), 0.0)) for s in series]
 
 
 def packed(series: Sequence[Measured]) -> Ragged:

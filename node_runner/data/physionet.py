@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from .irregular import Measured, averaged, by_range, packed, released_scaling
+from .irregular import Measured, averaged, by_range, packed, released_scaling, scaled
 from .physionet_files import FEATURES, HOURS, Record, load, unknown
+from .scaling import scaling_of
 from .series import Batch, Batches, window
 
 SEED = 42  # of the split, the same for every seed of a run
@@ -38,6 +39,7 @@ class PhysioNet:
         released: scale as the released code.
         batch_size: of training; the last, smaller batch of an epoch is dropped.
         evaluation_size: batch size of evaluation.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
 
     Raises:
         FileNotFoundError: saying what to place where.
@@ -57,6 +59,7 @@ class PhysioNet:
         released: bool = False,
         batch_size: int = 50,
         evaluation_size: int = 100,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         if not quantisation > 0:
             raise ValueError(f"data.quantisation is {quantisation}, must be positive (hours)")
@@ -83,14 +86,19 @@ class PhysioNet:
         self.steps_per_epoch, self.task = self.deal.order.steps_per_epoch, task
         ordered = [series[i] for i in np.concatenate(list(parts.values()))]
         scale = released_scaling if released else by_range
-        scaled = scale(ordered, self.sizes["train"], tuple(FEATURES), self.name)
-        self.records = packed(scaled).to(device)
+        own = (ordered, self.sizes["train"], tuple(FEATURES), self.name)
+        self.scaling = scaling_of(state) or scale(*own)
+        self.records = packed(scaled(ordered, self.scaling)).to(device)
         labels = np.concatenate([deaths[chosen] for chosen in parts.values()])
         self.labels = torch.from_numpy(labels).to(device)
         self.first = {"train": 0, "validation": self.sizes["train"]}
         self.first["test"] = self.first["validation"] + self.sizes["validation"]
         scaling = "as released" if released else "by training range"
         self.part = f"set{'s' if len(sets) > 1 else ''} {sets}, {len(series)} records, {scaling}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scaling, which belongs to a run whatever records it is evaluated on."""
+        return self.scaling.state_dict()
 
     def batch(self, split: str, chosen: torch.Tensor) -> Batch:
         chosen = chosen + self.first[split]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from .files import Table, absent, check_unpacked_sum, find, folders, read_array
-from .tabular import MAF, SEED, Splits, Tabular, part_of, tails, z_score
+from .scaling import Scaling, scaling_of, z_score
+from .tabular import MAF, SEED, Splits, Tabular, part_of, tails
 
 UCI = "https://archive.ics.uci.edu/dataset/235"
 ROWS = 2_049_280  # without those with missing values
@@ -32,6 +35,7 @@ class Power(Tabular):
             household_power_consumption.txt, or one household_power_consumption_*.txt, a part of
             it; or the .gz of a text. The md5 sum of a part is verified if it is known.
         batch_size, evaluation_size: as for ``Tabular``.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
 
     Raises:
         FileNotFoundError: saying what to place where.
@@ -45,9 +49,11 @@ class Power(Tabular):
         root: str = "data",
         batch_size: int = 10_000,
         evaluation_size: int = 1000,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        part, splits = load(Path(root))
-        super().__init__("power", part, splits, seed, device, batch_size, evaluation_size)
+        part, splits, scaling = load(Path(root), scaling_of(state))
+        sizes = (batch_size, evaluation_size)
+        super().__init__("power", part, splits, seed, device, *sizes, scaling)
 
 
 def numbers(line: str) -> str:
@@ -70,8 +76,10 @@ TABLE = Table(
 )
 
 
-def load(root: Path) -> tuple[str, Splits]:
-    """Which part is there, and its splits. The archive's array comes first, then the whole text."""
+def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
+    """Which part is there, its splits, and their scaling, the one given if any. The archive's array
+    comes first, then the whole text.
+    """
     places = folders(root, "power")
     path = find(places, ("data.npy", f"{STEM}.txt", f"{STEM}.txt.gz")) or only_part(places)
     if path is None:
@@ -88,8 +96,8 @@ def load(root: Path) -> tuple[str, Splits]:
         x = np.column_stack((cells[:, 3:], minute))
     word = "first " if path.name.startswith(f"{STEM}_first") else ""
     splits = tails(noisy(x), str(path))
-    by = np.concatenate(splits[:2])
-    return part_of(len(x), ROWS, word), z_score(splits, by, str(path))
+    scaling = scaling or z_score(np.concatenate(splits[:2]), str(path))
+    return part_of(len(x), ROWS, word), splits, scaling
 
 
 def only_part(places: tuple[Path, ...]) -> Path | None:

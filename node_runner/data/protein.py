@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from .files import Table, absent, check_unpacked_sum, find
-from .tabular import SEED, Splits, Tabular, shuffled_tenths, z_score
+from .scaling import Scaling, scaling_of, z_score
+from .tabular import SEED, Splits, Tabular, shuffled_tenths
 
 UCI = "https://archive.ics.uci.edu/dataset/265"
 SOURCE = f"https://github.com/treforevans/uci_datasets (its copy of {UCI})"
@@ -39,6 +42,7 @@ class Protein(Tabular):
         root: folder that holds ``uci/protein``, with data.csv or its .gz, whose md5 sum is
             verified.
         batch_size, evaluation_size: as for ``Tabular``.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
 
     Raises:
         FileNotFoundError: saying what to place where.
@@ -52,13 +56,15 @@ class Protein(Tabular):
         root: str = "data",
         batch_size: int = 1000,
         evaluation_size: int = 1000,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        part, splits = load(Path(root))
-        super().__init__("protein", part, splits, seed, device, batch_size, evaluation_size)
+        part, splits, scaling = load(Path(root), scaling_of(state))
+        sizes = (batch_size, evaluation_size)
+        super().__init__("protein", part, splits, seed, device, *sizes, scaling)
 
 
-def load(root: Path) -> tuple[str, Splits]:
-    """Which part is used, and its splits."""
+def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
+    """Which part is used, its splits, and their scaling, the one given if any."""
     folder = root / "uci" / "protein"
     path = find([folder], ("data.csv", "data.csv.gz"))
     if path is None:
@@ -68,7 +74,8 @@ def load(root: Path) -> tuple[str, Splits]:
     x = distinct(rows)
     x += np.random.RandomState(SEED).rand(*x.shape) * STEPS
     splits = shuffled_tenths(x, str(path))
-    return f"{len(x)} distinct of {len(rows)} rows", z_score(splits, splits.train, str(path))
+    scaling = scaling or z_score(splits.train, str(path))
+    return f"{len(x)} distinct of {len(rows)} rows", splits, scaling
 
 
 def distinct(x: np.ndarray) -> np.ndarray:

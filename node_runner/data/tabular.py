@@ -5,13 +5,14 @@ of Papamakarios et al. 2017 (MAF, appendix D and the released code) share.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .order import Order
+from .scaling import Scaling
 
 # Of the preprocessed archive of Papamakarios et al.
 MAF = "the MAF archive, https://zenodo.org/records/1161203"
@@ -32,12 +33,14 @@ class Tabular:
 
     Args:
         name, part: of the set.
-        splits: as the flow is to see them.
+        splits: as the flow is to see them, but for the scaling.
         batch_size: of training; the last, smaller batch of an epoch is dropped.
         evaluation_size: batch size of evaluation.
+        scaling: of the splits; none unless given.
 
     Raises:
-        ValueError: for sizes out of range and for values beyond float32.
+        ValueError: for sizes out of range, for values beyond float32, and for the scaling of other
+            columns.
     """
 
     def __init__(
@@ -49,21 +52,35 @@ class Tabular:
         device: torch.device,
         batch_size: int,
         evaluation_size: int,
+        scaling: Scaling | None = None,
     ) -> None:
         if evaluation_size < 1:
             raise ValueError(f"data.evaluation_size is {evaluation_size}, must be at least 1")
         self.name, self.part, self.evaluation_size = name, part, evaluation_size
         self.order = Order(seed, len(splits.train), batch_size, device)
         self.steps_per_epoch = self.order.steps_per_epoch
-        self.splits = {
-            split: torch.from_numpy(x).to(device, torch.float32)
-            for split, x in splits._asdict().items()
-        }
-        for split, x in self.splits.items():
-            if not x.isfinite().all():
-                raise ValueError(f"the {split} split of {name} has values too large for float32")
+        if scaling is not None and len(scaling.shift) != splits.train.shape[1]:
+            raise ValueError(
+                f"{name} has {splits.train.shape[1]} columns, and the run was scaled by "
+                f"{len(scaling.shift)}: choose data of the kind that it learned from"
+            )
+        self.scaling = scaling
+        self.splits = {}
+        for split, x in splits._asdict().items():
+            u = torch.from_numpy(x if scaling is None else scaling(x)).to(device, torch.float32)
+            if not u.isfinite().all():
+                row, column = (~u.isfinite()).nonzero()[0].tolist()
+                raise ValueError(
+                    f"the {split} split of {name}, row {row}, column {column} (the first are 0): "
+                    f"{x[row, column]:.6g} is too large for float32"
+                )
+            self.splits[split] = u
         self.sizes = {split: len(x) for split, x in self.splits.items()}
         self.shape = (splits.train.shape[1],)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scaling, which belongs to a run whatever rows it is evaluated on."""
+        return {} if self.scaling is None else self.scaling.state_dict()
 
     def train_batch(self, step: int) -> Tensor:
         """Rows (batch_size, D), a function of the seed and the step alone."""
@@ -114,28 +131,8 @@ def shuffled_tenths(x: np.ndarray, source: str) -> Splits:
     return Splits(rest[:kept], rest[kept:], test)
 
 
-def z_score(splits: Splits, by: np.ndarray, source: str, ddof: int = 0) -> Splits:
-    """(x - mean) / sd, column by column.
-
-    Args:
-        by: rows that give mean and standard deviation, the squares divided by rows - ddof.
-        source: named where a column is constant.
-
-    Raises:
-        ValueError: for a constant column.
-    """
-    constant = np.flatnonzero(by.min(axis=0) == by.max(axis=0))
-    if len(constant):
-        raise ValueError(
-            f"{source}: column {constant[0]} (the first is 0) of those used is constant, and "
-            "cannot be scaled to unit variance"
-        )
-    mean, sd = by.mean(axis=0), by.std(axis=0, ddof=ddof)
-    return Splits(*((x - mean) / sd for x in splits))
-
-
 def continuous(x: np.ndarray) -> np.ndarray:
-    """Which columns have a smallest value that occurs at most five times, (D,) of bool. MAF's
-    released code looks at the smallest value alone, though its comment speaks of all.
+    """The columns whose smallest value occurs at most five times. MAF's released code looks at the
+    smallest value alone, though its comment speaks of all.
     """
-    return (x == x.min(axis=0)).sum(axis=0) <= 5
+    return np.flatnonzero((x == x.min(axis=0)).sum(axis=0) <= 5)

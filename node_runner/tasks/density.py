@@ -102,14 +102,16 @@ class Density(nn.Module):
         return Exhibit({"density": figure}, scalars)
 
     def sample(self, data: Data) -> Exhibit:
-        """What ``show`` gives, samples as an array, and of a two-dimensional CNF its trajectories
-        and an animation.
+        """What ``show`` gives, samples as an array, in the units of the files where the data are
+        scaled, and of a two-dimensional CNF its trajectories and an animation.
         """
         found, flow = self.show(data), self.evaluated_flow()
         noise = torch.randn_like(torch.cat(list(data.batches("test"))))
-        found.arrays["samples"] = torch.cat([flow.inverse(part) for part in noise.split(2000)])
+        samples = torch.cat([flow.inverse(part) for part in noise.split(2000)])
+        scaling = getattr(data, "scaling", None)
+        found.arrays["samples"] = samples if scaling is None else scaling.undo(samples)
         if data.shape == (2,) and isinstance(flow, CNF):
-            straight = straightness(flow, found.arrays["samples"])
+            straight = straightness(flow, samples)
             figure = draw_trajectories(flow, noise, self.extent, straight)
             found.figures["trajectories"] = figure
             found.animations["flow"] = animate(flow, noise, self.extent, self.grid // 2)

@@ -44,6 +44,7 @@ class TrainingState:
     Attributes:
         ema: the moving average of its weights, if one is kept.
         means: of the steps since the last point of the curves.
+        data: what of the data belongs to the run, such as the mean and deviation of its rows.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class TrainingState:
     ema: AveragedModel | None = None
     progress: Progress = field(default_factory=Progress)
     means: Means = field(default_factory=Means)
+    data: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def begin(task: Task, optimizer: Optimizer, ema_decay: float | None = None) -> TrainingState:
@@ -75,6 +77,7 @@ class TrainingState:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "progress": asdict(self.progress),
             "means": asdict(self.means),
+            "data": self.data,
             "random": random_state(),
         }
 

@@ -113,6 +113,10 @@ class Data(Protocol):
         shape: of one sample.
         sizes: samples by split, where that is a number.
         steps_per_epoch: training batches in an epoch.
+
+    A data set that depends on statistics of its rows has ``state_dict()`` beside these, tensors and
+    plain values that go into the run's checkpoint, and takes them as ``state`` when it is made for
+    a run that is evaluated or resumed: other rows are then seen as the run saw its own.
     """
 
     name: str

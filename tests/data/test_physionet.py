@@ -9,15 +9,17 @@ from physionet_cases import ALL, CPU, built, placed, record, records, splits
 from real_data import ROOT, needs_physionet
 
 from node_runner.data.physionet import PhysioNet
+from node_runner.data.scaling import Scaling
 
 FEATURE = {name: i for i, name in enumerate(ALL)}
 NUMBERS = range(132_500, 132_520)
+AS_IT_IS = Scaling(np.zeros(41), np.ones(41))
 
 
 def unscaled(root, *rows, monkeypatch, **options):
     """The first record of a set, on the scale of the file, when its rows are these."""
     for scale in ("by_range", "released_scaling"):
-        monkeypatch.setattr(f"node_runner.data.physionet.{scale}", lambda series, *_: series)
+        monkeypatch.setattr(f"node_runner.data.physionet.{scale}", lambda *_: AS_IT_IS)
     texts = records(NUMBERS) | {1: record(1, *rows)}
     data = built(placed(root, texts, dict.fromkeys(NUMBERS, 0) | {1: 1}), **options)
     (one,) = (one for one in flat(data) if one.label == 1)
@@ -113,7 +115,7 @@ def by_number(data):
 @pytest.fixture
 def ages(monkeypatch):
     """Files of records that tell their number as their age, left unscaled."""
-    monkeypatch.setattr("node_runner.data.physionet.by_range", lambda series, *_: series)
+    monkeypatch.setattr("node_runner.data.physionet.by_range", lambda *_: AS_IT_IS)
 
     def texts(numbers=range(1, 21)):
         return {n: record(n, f"00:00,Age,{n}", "30:00,K,3") for n in numbers}

@@ -16,7 +16,8 @@ from node_runner.data.miniboone import Miniboone
 from node_runner.data.npy import Npy
 from node_runner.data.power import Power
 from node_runner.data.protein import Protein
-from node_runner.data.tabular import Splits, shuffled_tenths, tails, z_score
+from node_runner.data.scaling import z_score
+from node_runner.data.tabular import shuffled_tenths, tails
 
 MAF = "https://zenodo.org/records/1161203"
 UCI = "https://archive.ics.uci.edu/dataset/"
@@ -176,7 +177,7 @@ def test_too_few_rows_and_constant_columns_are_refused():
     assert [len(x) for x in tails(np.ones((11, 2)), "it")] == [9, 1, 1]
     refused(lambda: shuffled_tenths(np.ones((9, 2)), "the file"), "the file", "too few")
     x = np.column_stack((np.arange(5.0), np.full(5, 0.1)))
-    refused(lambda: z_score(Splits(x, x, x), x, "the file"), "the file: column 1", "constant")
+    refused(lambda: z_score(x, "the file"), "the file: column 1", "constant")
 
 
 def power_text(*lines):

@@ -273,6 +273,85 @@ def test_a_column_that_is_constant_to_rounding_is_kept_and_drawn(jitter, tmp_pat
         figure.canvas.draw()
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A table, its data, and a model of it."""
+    folder = tmp_path_factory.mktemp("learned")
+    data, task = Csv(0, CPU, circle(folder, t=1.7e9, x=1e7)), made(Horizon(steps=2))
+    train(task, data, 4)
+    return folder, data, task
+
+
+def evaluated(learned, file, caplog, **options):
+    """A run's model on another table, as node-run has it: data, model, and what was said."""
+    _, run, task = learned
+    data, again = Csv(0, CPU, file, state=run.state_dict(), **options), made()
+    again.check(data)
+    again.load_state_dict(task.state_dict())
+    return data, again, [record.getMessage() for record in caplog.records]
+
+
+@torch.no_grad()
+def curve(task, data, at):
+    """States predicted at times of the clock, (T, D)."""
+    (batch,) = data.batches("test")
+    return task.predict(batch, torch.tensor([at], dtype=torch.float64) - data.origin)[0][0]
+
+
+def test_a_table_that_begins_later_goes_on_with_the_runs_trajectory(learned, caplog):
+    folder, run, task = learned
+    file = circle(folder, "later.csv", t=1.7e9, x=1e7, rows=range(20, 60))
+    data, again, said = evaluated(learned, file, caplog)
+    assert "it is taken for the same trajectory, predicted from the run's start" in said[0]
+    assert (data.origin, len(said)) == (1.7e9, 1)
+    at = [1.7e9 + t for t in (0.0, 2.5, 5.0)]
+    assert torch.equal(curve(again, data, at), curve(task, run, at))
+
+
+def test_a_table_that_begins_otherwise_is_predicted_from_its_first_values(learned, caplog):
+    folder, first = learned[0], [pytest.approx(1e7 + 1.5, rel=1e-13), pytest.approx(0, abs=1e-6)]
+    file = circle(folder, "other.csv", t=1.7e9, x=1e7 + 0.5)
+    data, again, said = evaluated(learned, file, caplog)
+    assert "it is taken for another trajectory, predicted from its first values" in said[0]
+    assert curve(again, data, [1.7e9])[0].tolist() == first
+    file = circle(folder, "late.csv", t=1.7e9 + 100, x=1e7 + 0.5)
+    data, again, said = evaluated(learned, file, caplog, same_trajectory=False)
+    assert len(said) == 1  # what is typed is not said again
+    assert curve(again, data, [1.7e9 + 100])[0].tolist() == first
+    with pytest.raises(ValueError, match="early.csv begins at 0, the run's data at 17000000"):
+        evaluated(learned, circle(folder, "early.csv"), caplog, same_trajectory=True)
+
+
+def test_columns_of_a_table_are_those_of_the_run_in_its_order(learned, caplog):
+    folder, run, task = learned
+    table = [line.split(",") for line in (folder / "own.csv").read_text().splitlines()]
+    turned = "\n".join(",".join((t, y, "0" if t != "t" else "z", x)) for t, x, y in table)
+    (folder / "turned.csv").write_text(turned)
+    data, again, said = evaluated(learned, str(folder / "turned.csv"), caplog)
+    assert said == []
+    assert data.states == ("x", "y")
+    assert evaluate(again, data, "test") == evaluate(task, run, "test")
+    (folder / "named.csv").write_text(turned.replace("x", "u"))
+    with pytest.raises(ValueError, match="named.csv has no column x, which the run has learned"):
+        evaluated(learned, str(folder / "named.csv"), caplog)
+
+
+def test_trajectories_of_another_number_are_predicted_from_their_own_starts():
+    run, task = Simulated(0, CPU, "sir", observations=20), made()
+    task.check(run)
+    state = {"state": run.state_dict()}
+    same = Simulated(0, CPU, "sir", observations=30, noise=0.3, **state)
+    more = Simulated(0, CPU, "sir", observations=20, noise=0.0, trajectories=3, **state)
+    assert (same.another, more.another) == (False, True)
+    again = made()
+    again.check(more)
+    again.load_state_dict(task.state_dict())
+    with torch.no_grad():
+        (batch,) = more.batches("test")
+        x = again.predict(batch, batch.target.times[:, :1])[0]
+    torch.testing.assert_close(x, batch.target.values[:, :1])
+
+
 TINY = ["task=trajectory", "data=csv", "data.file=own.csv", "trainer.max_steps=4"]
 TINY += ["trainer.validate_every=2", "task.field.hidden=[4]", "task.horizon.steps=2"]
 
