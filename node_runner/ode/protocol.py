@@ -4,7 +4,7 @@ imports the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -27,6 +27,7 @@ class Integrator(Protocol):
     tableau: Tableau
     rtol: Tolerances
     atol: Tolerances
+    tolerances: Sequence[tuple[object, object]]  # (rtol, atol) of each solve; none: fixed steps
     engine: str
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:

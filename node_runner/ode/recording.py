@@ -89,7 +89,7 @@ class Recording:
         refuse_without_interpolant(solver)
         self.solver, self.until, self.keep = solver, until, keep
         self.method, self.tableau, self.engine = solver.method, solver.tableau, solver.engine
-        self.rtol, self.atol = solver.rtol, solver.atol
+        self.rtol, self.atol, self.tolerances = solver.rtol, solver.atol, solver.tolerances
         self.steps: list[KeptStep] = []
         self.graph = False
 

@@ -25,7 +25,7 @@ from .state import Layout, Quadrature, State
 from .stats import Counts
 from .step import Rates
 from .times import between, moves, moving
-from .tolerance import Norm, as_list, plain
+from .tolerance import Norm, Tolerances, as_list, plain
 from .transforms import all_finite, records, transformed
 
 
@@ -234,6 +234,11 @@ class Solver:
     def stops(self, ts: list[float]) -> list[float]:
         """Where a step has to end: at ts[-1], or at each output where there is no interpolant."""
         return ts[-1:] if self.tableau.dense and self.step_size != inf else ts[1:]
+
+    @property
+    def tolerances(self) -> list[tuple[Tolerances, Tolerances]]:
+        """(rtol, atol) that bound the error of a step; none with fixed steps."""
+        return [(self.rtol, self.atol)] if self.tableau.adaptive else []
 
     def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
         """The path that starts the problem."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..gradients.again import Once
 from ..gradients.captured_tensors import CapturedTensors, solve_without_graph
+from ..gradients.drift import Drift, Kept, backward_failure_explained, warn_of_drift
 from ..gradients.vjp import CapturedVJP
 from ..problem import Problem
 from ..protocol import Integrator
@@ -50,6 +51,7 @@ class Augmented:
         called: callbacks by their event; they see the state here.
         time: dtype of the times.
         strict: see ``Adjoint``.
+        tolerances: of y in both solves; none where one has fixed steps.
     """
 
     forward: Means
@@ -64,6 +66,7 @@ class Augmented:
     called: dict[str, Callable]
     time: torch.dtype
     strict: bool
+    tolerances: list[tuple[object, object]]
 
     def check(self, tableau: object) -> None:
         """Every method will do."""
@@ -131,6 +134,7 @@ class AugmentedFunction(torch.autograd.Function):
     ) -> Tensor:
         ctx.policy, ctx.captured = policy, captured
         ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.start = Kept(y0)
         ctx.save_for_backward(outputs[0], *tensors)
         return outputs.pop()
 
@@ -140,7 +144,9 @@ class AugmentedFunction(torch.autograd.Function):
         refuse_batched(NAME, cotangents)
         refuse_tangents(f"a gradient by {NAME}", cotangents)
         circumstances = ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic()
-        with torch.no_grad(), circumstances[0], circumstances[1]:
+        norm = "state" if ctx.policy.seminorm else "full"
+        explained = backward_failure_explained(ctx.policy.method, norm)
+        with torch.no_grad(), circumstances[0], circumstances[1], explained:
             found = backward_solve(ctx, cotangents, outputs)
         if not torch.is_grad_enabled():
             return None, None, None, None, *found
@@ -158,13 +164,18 @@ def backward_solve(ctx: Any, cotangents: Tensor, outputs: Tensor) -> list[Tensor
     sums = [inside(torch.zeros_like(p), p.dtype, layout.dtype) for p in params]
     field, zero = AdjointField(policy, problem, vjp, wanted), outputs.new_zeros(())
     carry, n = torch.zeros_like(cotangents[-1]), len(layout.sizes)
+    drift = Drift(problem, ctx.start.tensor(), outputs, policy.tolerances)
     for i in range(len(ts) - 1, 0, -1):
         carry = carry + cotangents[i - 1]
         state = (zero, *layout.entries(outputs[i - 1]), *layout.entries(carry), *sums)
         means = policy.means(layout, params, state)
         t = torch.tensor([ts[i], ts[i - 1]], dtype=policy.time, device=outputs.device)
         ends = [entry[1] for entry in means.solve(field, state, t)]
+        drift.compare(i - 1, layout.flatten(ends[1 : 1 + n]), carry)
         carry, sums = layout.flatten(ends[1 + n : 1 + 2 * n]), ends[1 + 2 * n :]
+    _, harmful = drift.read(torch.isfinite(carry).all())
+    if harmful is not None:
+        warn_of_drift(problem, harmful, (policy.method, outputs.dtype))
     totals: list[Tensor | None] = [None] * len(vjp.tensors)
     for i, p, total in zip(wanted, params, sums, strict=True):
         totals[i] = outside(total, p.dtype)

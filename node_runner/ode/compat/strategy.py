@@ -23,7 +23,7 @@ from .backward import Augmented
 from .call import Call
 from .callbacks import callbacks_of
 from .norm import Tolerance, tolerance
-from .options import ADAPTIVE, heard_by, known_options, number, sifted
+from .options import ADAPTIVE, SCIPY, heard_by, known_options, number, sifted
 from .setting import Means
 
 GRID_STEPS = 2**31 - 1  # the grid is the caller's own
@@ -63,6 +63,7 @@ def gradient_of(call: Call, chosen: Chosen, forward: Means) -> Gradient:
     options = sifted(method, chosen.options)
     called = callbacks_of(call.func, "_adjoint", method, heard_by(method))
     state_norm = call.setting.options.get("norm")
+    tolerances = tolerances_of(call, chosen)
     explicit = method in steppers.EXPLICIT and set(options) <= {"step_size", "interp"}
     whole = isinstance(chosen.rtol, tuple) or isinstance(chosen.atol, tuple)
     if (method in ADAPTIVE or explicit) and not callable(norm) and not called and not whole:
@@ -73,6 +74,7 @@ def gradient_of(call: Call, chosen: Chosen, forward: Means) -> Gradient:
                 forward,
                 Solver(name, step_size=step, max_steps=GRID_STEPS),
                 Adjoint(strict=chosen.strict),
+                [],
             )
         setting = replace(
             call.setting,
@@ -83,9 +85,8 @@ def gradient_of(call: Call, chosen: Chosen, forward: Means) -> Gradient:
             called={},
         )
         kind = "state" if norm == "seminorm" else "full"
-        return Continuous(
-            forward, Adaptive(setting).solver, Adjoint(norm=kind, strict=chosen.strict)
-        )
+        policy = Adjoint(norm=kind, strict=chosen.strict)
+        return Continuous(forward, Adaptive(setting).solver, policy, tolerances)
     augmented = Augmented(
         forward,
         call.form,
@@ -99,8 +100,21 @@ def gradient_of(call: Call, chosen: Chosen, forward: Means) -> Gradient:
         called,
         call.t.dtype,
         chosen.strict,
+        tolerances,
     )
     return augmented
+
+
+def tolerances_of(call: Call, chosen: Chosen) -> list[tuple[object, object]]:
+    """Those of y in both solves; none where one has fixed steps."""
+    chooses = (*ADAPTIVE, SCIPY)
+    if call.setting.method not in chooses or chosen.method not in chooses:
+        return []
+    entries = slice(1, 1 + len(call.form.dtypes))  # of (t, y, adj_y, *params)
+    backward = [
+        each[entries] if isinstance(each, tuple) else each for each in (chosen.rtol, chosen.atol)
+    ]
+    return [(call.setting.rtol, call.setting.atol), tuple(backward)]
 
 
 @dataclass(frozen=True)
@@ -111,24 +125,28 @@ class Continuous:
         forward: the solve forwards, by whatever means.
         backward: the solve backwards.
         policy: the adjoint.
+        tolerances: of both; none where one has fixed steps.
     """
 
     forward: Means
     backward: Solver
     policy: Adjoint
+    tolerances: list[tuple[object, object]]
 
     def check(self, tableau: Tableau) -> None:
         """Every pair will do."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
-        return self.policy(Pair(self.forward, self.backward), problem)
+        return self.policy(Pair(self.forward, self.backward, self.tolerances), problem)
 
 
 class Pair:
     """Forwards one way and backwards another; an Integrator."""
 
-    def __init__(self, forward: Means, backward: Solver) -> None:
-        self.forward, self.backward = forward, backward
+    def __init__(
+        self, forward: Means, backward: Solver, tolerances: list[tuple[object, object]]
+    ) -> None:
+        self.forward, self.backward, self.tolerances = forward, backward, tolerances
         self.method, self.tableau = backward.method, backward.tableau
         self.rtol, self.atol = backward.rtol, backward.atol
 

@@ -18,6 +18,7 @@ from ..transforms import refuse_batched, refuse_tangents
 from .again import Once
 from .backward_field import BackwardField
 from .captured_tensors import CapturedTensors, solve_without_graph
+from .drift import Drift, Kept, Pairs, backward_failure_explained, warn_of_drift
 from .vjp import CapturedVJP
 
 NAME = "Adjoint()"  # in messages
@@ -28,12 +29,25 @@ REFUSAL = (
 
 @dataclass(frozen=True)
 class Adjoint:
-    """Memory independent of the number of steps; equal to the other strategies to O(tolerance).
+    """Memory independent of the number of steps; the gradient of the exact flow, where y can be
+    solved for backwards.
 
     With a(t) = dL/dy(t), a' = -a^T df/dy is solved backwards together with y, and dL/dtheta = int
     a^T df/dtheta dt is a quadrature along that path (Chen et al. 2018, arXiv:1806.07366, algorithm
     1). At each output time y is set back to the stored output and a jumps by dL/dy(t_i). The
     forward quadratures are not solved again: their adjoints are constant between outputs.
+
+    It differs from the other strategies by the errors of both solves. Those of the backward solve
+    grow by exp(-int lambda dt), lambda < 0 the rate at which f contracts: by 5e8 for y' = -20 y in
+    one unit of time, and the gradient may then have any size and sign. So y is compared with the
+    known state at each output: ``Solution.stats.drift`` is the distance over the state's size, and
+    one that does harm is logged once as a warning. An error that has
+    shrunk again before the next output, remain unseen; so does one in entries of weight 0.
+
+    With ``norm="state"`` nothing controls the error of the parameters' gradients: they are
+    integrated by the same quadrature along the same steps, which resolve y and a. Where a^T
+    df/dtheta varies faster than both (parameters that enter through a fast function of t), compare
+    with "full" or a smaller tolerance.
 
     Args:
         rtol, atol: of the backward solve; those of the forward solve unless given.
@@ -47,6 +61,7 @@ class Adjoint:
     Raises:
         ValueError: if strict and f uses a tensor that requires a gradient and is not in
         ``params``; seen at its first evaluation, and once a step on the way back.
+        SolverError: in the backward pass, if the backward solve cannot reach ts[0].
         NotImplementedError: where its gradient is differentiated again.
     """
 
@@ -98,6 +113,7 @@ class AdjointFunction(torch.autograd.Function):
     ) -> Tensor:
         ctx.policy, ctx.solver, ctx.captured = policy, solver, captured
         ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.start = Kept(y0)
         ctx.save_for_backward(outputs[0], *tensors)
         return outputs.pop()
 
@@ -106,7 +122,8 @@ class AdjointFunction(torch.autograd.Function):
         refuse_batched(NAME, cotangents)
         refuse_tangents(f"a gradient by {NAME}", cotangents)
         circumstances = ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic()
-        with torch.no_grad(), circumstances[0], circumstances[1]:
+        explained = backward_failure_explained(ctx.solver.method, ctx.policy.norm)
+        with torch.no_grad(), circumstances[0], circumstances[1], explained:
             found = solve_backward(ctx, cotangents.detach())
         found = None, None, None, None, None, *found
         if not torch.is_grad_enabled():
@@ -124,6 +141,7 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.fed_width
     policy, vjp = ctx.policy, CapturedVJP(ctx.captured)
     field = BackwardField(problem, vjp, ctx.solver.tableau, policy.norm == "full")
+    drift = Drift(problem, ctx.start.tensor(), outputs, tolerances(policy, ctx.solver))
     carry = torch.zeros_like(cotangents[-1])
     path = None
     for i in range(len(ts) - 1, 0, -1):
@@ -137,10 +155,22 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         field.jump_at = ts[i - 1]
         for step in path.advance(ts[i - 1]):
             field.accept(step.t1 - step.t0)
+        drift.compare(i - 1, path.y[:n], carry)
         carry = torch.cat([path.y[n:], carry[n:]])
-    if not ctx.solver.tableau.adaptive and not bool(torch.isfinite(path.y).all()):
+    finite, harmful = drift.read(torch.isfinite(path.y).all())
+    if not finite:
         path.fail("the adjoint is not finite at the end of the backward solve")
+    if harmful is not None:
+        warn_of_drift(problem, harmful, (policy, ctx.solver.method, outputs.dtype))
     return carry, *vjp.totals(field.totals, zeros=True)
+
+
+def tolerances(policy: Adjoint, solver: Integrator) -> Pairs:
+    """Those of both solves."""
+    if policy.rtol is policy.atol is None:
+        return solver.tolerances
+    rtol = solver.rtol if policy.rtol is None else policy.rtol
+    return [*solver.tolerances, (rtol, solver.atol if policy.atol is None else policy.atol)]
 
 
 def backward_path(
