@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def saved_bytes(loss: Tensor) -> int:
-    """Bytes that the graph behind ``loss`` keeps for its backward pass, the parameters left out.
+    """Return the bytes that the graph of ``loss`` keeps for its backward pass, parameters excluded.
 
     Walks the graph rather than using saved-tensor hooks, which torch.func does not support. Each
-    storage counts once.
+    storage counts once; tensors without a dense storage count as nothing.
     """
     storages: dict[int, int] = {}
     parameters: set[int] = set()
@@ -25,8 +25,11 @@ def saved_bytes(loss: Tensor) -> int:
         if leaf is not None:
             parameters.add(leaf.untyped_storage().data_ptr())
         for tensor in saved_tensors(node):
-            storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            try:
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+            except RuntimeError:  # no storage: a zero of forward mode, a sparse tensor
+                continue
         for following, _ in getattr(node, "next_functions", ()):
             if following is not None and following not in seen:
                 seen.add(following)

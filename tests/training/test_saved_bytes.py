@@ -51,5 +51,17 @@ def test_functions_inside_torch_func_are_seen():
     assert saved_bytes(vjp(torch.ones_like(y))[0].sum()) >= 64 * 5 * 4
 
 
+@pytest.mark.parametrize("kind", ["zero of forward mode", "sparse"])
+def test_tensors_without_a_storage_count_as_nothing(kind):
+    x, w = torch.randn(6, 5, requires_grad=True), torch.randn(5, 5, requires_grad=True)
+    if kind == "sparse":
+        loss = torch.sparse.mm(torch.eye(6).to_sparse(), torch.tanh(x @ w)).sum()
+    else:
+        t = torch.ones(())
+        tangents = torch.ones_like(t), x
+        loss = torch.func.jvp(lambda t, x: t * (x @ w + w[0]).tanh(), (t, x), tangents)[1].sum()
+    assert saved_bytes(loss) > 0
+
+
 def test_peak_memory_is_that_of_a_process():
     assert 50 < peak_mib(torch.device("cpu")) < 100_000
