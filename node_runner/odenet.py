@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from .nets import variant
 from .ode import Solver, Stats
 
 
@@ -44,7 +45,7 @@ class ODENet(nn.Module):
 
     def evaluated_with(self, solver: Solver) -> ODENet:
         """The same network (its parts are shared) under another solver."""
-        return ODENet(self.stem, self.field, self.head, solver, self.end_time).train(self.training)
+        return variant(self, solver=solver)
 
     def forward(self, x: Tensor) -> Classified:
         solution = self.solver(self.field, self.stem(x), [0.0, self.end_time])

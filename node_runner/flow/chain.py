@@ -8,6 +8,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from ..nets import variant
 from ..ode import Solver
 from .divergence import Divergence
 from .flow import Flow, Transport, joined
@@ -38,7 +39,7 @@ class Chain(Flow):
         return z
 
     def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> Chain:
-        return Chain([part.evaluated_with(solver, divergence) for part in self.parts])
+        return variant(self, {"parts": _evaluated(self.parts, solver, divergence)}, regularizers={})
 
 
 class Multiscale(Flow):
@@ -80,5 +81,13 @@ class Multiscale(Flow):
         return x
 
     def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> Multiscale:
-        scales = [scale.evaluated_with(solver, divergence) for scale in self.scales]
-        return Multiscale(scales, self.shapes)
+        scales = _evaluated(self.scales, solver, divergence)
+        return variant(self, {"scales": scales}, regularizers={})
+
+
+def _evaluated(
+    flows: nn.ModuleList, solver: Solver, divergence: Divergence | None
+) -> nn.ModuleList:
+    """Return the flows of a list under another solver and divergence."""
+    changed = {k: flow.evaluated_with(solver, divergence) for k, flow in flows.named_children()}
+    return variant(flows, changed)

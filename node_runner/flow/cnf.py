@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..nets import variant
 from ..ode import Quadrature, Solver
 from .divergence import Divergence, pushforward
 from .flow import Flow, Transport
@@ -55,7 +56,8 @@ class CNF(Flow):
         self.steer, self.shape = steer, getattr(field, "shape", None)
 
     def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> CNF:
-        return CNF(self.field, solver, divergence or self.divergence, end_time=self.end_time)
+        changed = {"solver": solver, "divergence": divergence or self.divergence}
+        return variant(self, **changed, regularizers={}, steer=0.0)
 
     def transport(self, x: Tensor, t0: float = 0.0, t1: float | None = None) -> Transport:
         """Carry x, (B, *event), from t0 to t1 (T unless given) with log-determinant and costs."""

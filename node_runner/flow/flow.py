@@ -77,8 +77,8 @@ class Flow(nn.Module):
         raise NotImplementedError
 
     def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> Flow:
-        """The same flow (its parameters are shared) under another solver, and another divergence
-        unless that is None; without regularizers.
+        """Return this flow (parameters shared, mode and shape kept) with another solver, another
+        divergence unless that is None, and without regularizers.
         """
         return self
 

@@ -21,9 +21,15 @@ class Annealing(nn.Module):
     Args:
         wait, rate: as above.
 
+    Attributes:
+        steps_per_epoch: Training steps per epoch; set by the task's ``check(data)``.
+
     Raises:
-        ValueError: for a value out of range.
+        ValueError: for a value out of range; from ``weight`` and ``step``, if epochs are to be
+            counted and ``steps_per_epoch`` was never set.
     """
+
+    steps_per_epoch: int | None
 
     def __init__(self, wait: int = 0, rate: float = 0.0) -> None:
         super().__init__()
@@ -32,7 +38,7 @@ class Annealing(nn.Module):
                 f"task.kl.wait is {wait}, task.kl.rate {rate}: must be at least 0, and from 0 to "
                 "below 1"
             )
-        self.wait, self.rate, self.steps, self.steps_per_epoch = wait, rate, 0, 1
+        self.wait, self.rate, self.steps, self.steps_per_epoch = wait, rate, 0, None
 
     def get_extra_state(self) -> int:
         return self.steps
@@ -41,7 +47,14 @@ class Annealing(nn.Module):
         self.steps = state
 
     def weight(self) -> float:
-        """w of the next step."""
+        """Return w of the next step."""
+        if not self.wait and not self.rate:
+            return 1.0
+        if self.steps_per_epoch is None:
+            raise ValueError(
+                f"KL annealing (wait={self.wait}, rate={self.rate}) counts epochs, and "
+                "steps_per_epoch is not set: call task.check(data) before training"
+            )
         epoch = self.steps // self.steps_per_epoch
         if epoch < self.wait:
             return 0.0

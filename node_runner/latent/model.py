@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.series import Series
+from ..nets import variant
 from ..ode import Solver
 from .dynamics import Dynamics
 from .encoder import Encoder
@@ -50,9 +51,7 @@ class LatentModel(nn.Module):
         """Under another solver of the dynamics; that of the encoder's gaps, if any, is a part of
         the encoder and stays.
         """
-        dynamics = self.dynamics.evaluated_with(solver)
-        parts = (self.encoder, dynamics, self.decoder, self.likelihood)
-        return LatentModel(self.dim, *parts, self.samples)
+        return variant(self, {"dynamics": self.dynamics.evaluated_with(solver)})
 
     def infer(
         self,

@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from ..data.events import arrivals
 from ..data.series import Series
+from ..nets import variant
 from ..ode import Solver
 from .dynamics import ODE
 from .encoder import Encoder
@@ -83,8 +84,7 @@ class PointProcess(nn.Module):
 
     def evaluated_with(self, solver: Solver) -> PointProcess:
         """Under another solver of the dynamics; that of the encoder's gaps, if any, stays."""
-        dynamics = self.dynamics.evaluated_with(solver)
-        return PointProcess(self.dim, self.encoder, dynamics, self.intensity, self.samples)
+        return variant(self, {"dynamics": self.dynamics.evaluated_with(solver)})
 
     def infer(
         self, observed: Series, times: Tensor | None = None, samples: int | None = None

@@ -4,6 +4,7 @@ from .feedforward import Feedforward
 from .mnist import ConvStem, PooledHead, ResStem
 from .perceptron import Perceptron
 from .residual import ResidualBlock, ResNet
+from .variant import variant
 
 __all__ = [
     "ConvStem",
@@ -13,4 +14,5 @@ __all__ = [
     "ResNet",
     "ResStem",
     "ResidualBlock",
+    "variant",
 ]

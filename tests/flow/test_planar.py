@@ -71,6 +71,27 @@ def test_bisection_inverts_a_layer(dot, draw):
     torch.testing.assert_close(flow.inverse(z), x, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0.0, 1e-300, 1e-30, 1e-12])
+def test_a_layer_without_direction_has_a_volume_an_inverse_and_gradients(size, dtype):
+    """A w of rounding size moves all points alike."""
+    flow = Planar(3).to(dtype)
+    with torch.no_grad():
+        flow.w.copy_(size * torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+        flow.b.fill_(0.4)
+    x = torch.randn(5, 3, dtype=dtype, requires_grad=True)
+    log_prob, there = flow.log_prob(x)
+    square = flow.w.square().sum()
+    if square < torch.finfo(dtype).eps ** 2:
+        expected = (x + flow.u * torch.tanh(flow.b)).detach()
+        torch.testing.assert_close(there.z.detach(), expected)
+        torch.testing.assert_close(there.log_det, torch.zeros(5, dtype=dtype), rtol=0, atol=1e-7)
+        torch.testing.assert_close(flow.inverse(there.z), x)
+    assert all(part.isfinite().all() for part in (log_prob, there.z, there.log_det))
+    grads = torch.autograd.grad(log_prob.sum(), (x, *flow.parameters()))
+    assert all(g.isfinite().all() for g in grads)
+
+
 def test_a_layer_is_monotone_along_w_however_far_u_points_back(draw):
     flow = layer(-8.0, draw)
     along = torch.linspace(-5, 5, 2001, dtype=torch.float64)[:, None] * flow.w.detach()

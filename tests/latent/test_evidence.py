@@ -59,6 +59,14 @@ def test_the_weight_of_the_kl_waits_and_then_grows():
     assert [Annealing().step() for _ in range(3)] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("annealing", [{"wait": 1}, {"rate": 0.9}])
+def test_epochs_of_unknown_length_are_refused_rather_than_counted_as_steps(annealing):
+    kl = Annealing(**annealing)
+    with pytest.raises(ValueError, match=r"steps_per_epoch is not set: call task.check\(data\)"):
+        kl.step()
+    assert kl.steps == 0
+
+
 @pytest.mark.parametrize("options", [{"wait": -1}, {"rate": 1.0}, {"rate": -0.1}])
 def test_a_weight_that_cannot_be_is_refused(options):
     with pytest.raises(ValueError, match=r"^task\.kl\.wait is .*, task\.kl\.rate .*below 1$"):

@@ -16,7 +16,8 @@ class Planar(Flow):
     equations (10) to (12)).
 
     It is invertible for w . u > -1, which u's component along w is bent to satisfy (their appendix
-    A.1).
+    A.1). Where |w| is below the machine's epsilon nothing is bent: w / |w|^2 and its gradient would
+    overflow, and w . x is lost beside b.
 
     Args:
         dim: D.
@@ -30,9 +31,12 @@ class Planar(Flow):
 
     def bent(self) -> tuple[Tensor, Tensor]:
         """u as it is used, and w . u."""
-        dot = self.w @ self.u
-        inner = F.softplus(dot) - 1
-        return self.u + (inner - dot) * self.w / self.w.square().sum(), inner
+        dot, square = self.w @ self.u, self.w.square().sum()
+        has_direction = square >= torch.finfo(square.dtype).eps ** 2
+        inner = torch.where(has_direction, F.softplus(dot) - 1, dot)
+        # Both branches of a where have gradients: the one that is not taken must stay finite.
+        along = self.w / torch.where(has_direction, square, 1.0)
+        return self.u + (inner - dot) * along, inner
 
     def transport(self, x: Tensor) -> Transport:
         u, inner = self.bent()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ...nets import variant
 from ...ode import Quadrature, Solver
 from ..cells.protocol import Solves
 
@@ -27,7 +28,7 @@ class ODE(nn.Module):
         self.field, self.solver = field, solver
 
     def evaluated_with(self, solver: Solver) -> ODE:
-        return ODE(self.field, solver)
+        return variant(self, solver=solver)
 
     def forward(self, z0: Tensor, times: Tensor) -> tuple[Tensor, Solves]:
         union, rows = merge(times)
