@@ -145,6 +145,8 @@ def check(config: DictConfig) -> None:
         said = first_line(error)
         if "'series." in said and "series" not in config:
             said = "this model is of series: choose a task of series, such as task=latent_spirals"
+        if "'data." in said:
+            said += ", which the task takes from its data: leave out data=, or choose that kind"
         raise UserError(said) from error
     for key, hint in hints.items():
         if key not in plain:

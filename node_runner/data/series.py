@@ -42,9 +42,9 @@ class Series(NamedTuple):
         """Time since the observation before, at the first since 0, (B, T)."""
         return self.times.diff(dim=1, prepend=torch.zeros_like(self.times[:, :1]))
 
-    def double(self) -> Series:
-        """Times and values in float64."""
-        return Series(self.times.double(), self.values.double(), self.mask)
+    def to(self, dtype: torch.dtype) -> Series:
+        """The same with times and values of another dtype."""
+        return Series(self.times.to(dtype), self.values.to(dtype), self.mask)
 
     def backward(self) -> Series:
         """The observations in reverse; times as distances from the last one, so that they increase
@@ -73,6 +73,11 @@ class Batch(NamedTuple):
     target: Series
     beyond: Series | None = None
     labels: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> Batch:
+        """The same with series of another dtype."""
+        series = (part and part.to(dtype) for part in self[:3])
+        return Batch(*series, self.labels)
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,7 @@ class Trajectories:
         system: System | None = None,
         another: bool = False,
     ) -> None:
-        splits = {
-            split: Batch(*(each and each.double() for each in batch[:3]))
-            for split, batch in splits.items()
-        }
+        splits = {split: batch.to(torch.float64) for split, batch in splits.items()}
         self.name, self.part, self.states, self.splits = name, part, states, splits
         self.another = another
         self.start = torch.full((len(splits["train"].observed.times), len(states)), nan)

@@ -26,14 +26,11 @@ def draw_series(model: SeriesModel, batch: Batch, samples: int) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    known = last_time(batch.target)
-    end = known if batch.beyond is None else last_time(batch.beyond)
-    inside = torch.linspace(0, known, GRID, device=batch.target.times.device)
-    beyond = torch.linspace(known, end, GRID + 1, device=inside.device)[1:]
+    known, (inside, beyond) = last_time(batch.target), curve_times(batch)
     count, dim = batch.target.values.shape[0], batch.target.values.shape[2]
-    wide = (inside.expand(count, -1), beyond.expand(count, -1) if end > known else None)
+    wide = (inside.expand(count, -1), None if beyond is None else beyond.expand(count, -1))
     predictions = model.infer(batch.observed, *wide, samples).predictions.cpu()
-    times = torch.cat((inside, beyond) if end > known else (inside,)).cpu()
+    times = torch.cat((inside,) if beyond is None else (inside, beyond)).cpu()
     batch = Batch(*(part and Series(*(each.cpu() for each in part)) for part in batch[:3]))
     rows = [None] if dim == 2 else varied(batch.target)
     size = (3 * count, 3.2) if dim == 2 else (3.2 * count, 1.8 * len(rows) + 0.8)
@@ -45,6 +42,15 @@ def draw_series(model: SeriesModel, batch: Batch, samples: int) -> Figure:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
+
+
+def curve_times(batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Even times inside the range of the target, and beyond it where the batch goes there."""
+    known = last_time(batch.target)
+    end = known if batch.beyond is None else last_time(batch.beyond)
+    inside = torch.linspace(0, known, GRID, device=batch.target.times.device)
+    beyond = torch.linspace(known, end, GRID + 1, device=inside.device)[1:]
+    return inside, beyond if end > known else None
 
 
 def last_time(series: Series) -> float:

@@ -41,8 +41,14 @@ class Classification(nn.Module):
         self.model, self.eval_solver, self.measured = model, eval_solver, measured
 
     def check(self, data: Data) -> None:
-        """The model must have an answer for each class."""
-        images, _ = next(iter(data.batches("test")))
+        """The data are labelled images, and the model has an answer for each class."""
+        batch = next(iter(data.batches("test")))
+        if not hasattr(data, "classes") or not isinstance(batch, tuple) or len(batch) != 2:
+            raise ValueError(
+                f"{data.name} has no labelled images to classify: leave out data=, or choose "
+                "data=mnist"
+            )
+        images, _ = batch
         with torch.no_grad():
             answers = self.classify(images[:1]).logits.shape[1]
         if answers != data.classes:

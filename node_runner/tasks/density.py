@@ -48,11 +48,18 @@ class Density(nn.Module):
         self.extent, self.grid = extent, grid
 
     def check(self, data: Data) -> None:
-        """The flow is for samples of this shape, and its divergences for this many dimensions."""
+        """The data are samples, the flow is for those of this shape, and its divergences for this
+        many dimensions.
+        """
         if self.flow.shape not in (None, data.shape):
             raise ValueError(
                 f"the model is for samples of shape {list(self.flow.shape)} and {data.name} has "
                 f"{list(data.shape)}: set the model's dim or shape to that"
+            )
+        if not isinstance(data.train_batch(0), Tensor):
+            raise ValueError(
+                f"{data.name} has labels or times, and a flow learns from samples alone: choose "
+                "data=toy, npy or a table, or of images data=mnist_pixels, cifar or npy_pixels"
             )
         dim = prod(data.shape)
         for cnf in self.flow.modules():

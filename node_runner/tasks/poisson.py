@@ -94,6 +94,20 @@ class PoissonEvents(nn.Module):
         model = self.model.evaluated_with(self.eval_solver)
         return model.infer(batch.observed, batch.grid, self.samples)
 
+    def sample(self, data: Data) -> Exhibit:
+        """What ``show`` gives, and as arrays of the first batch of the test: ``times`` (G,),
+        ``intensities`` (B, G, S) of samples of the latent state there, in events a unit of time,
+        ``true_intensity`` (B, G), and ``events`` (B, N), nan behind the last of a series.
+        """
+        found, batch = self.show(data), next(iter(data.batches("test")))
+        found.arrays |= {
+            "times": batch.grid[0],
+            "intensities": self.infer(batch)[1].predictions[..., 0],
+            "true_intensity": batch.curve,
+            "events": batch.observed.times.masked_fill(~batch.arrivals, torch.nan),
+        }
+        return found
+
     def show(self, data: Data) -> Exhibit:
         """The first test series: the learned intensity beside the true one."""
         batch = next(iter(data.batches("test")))

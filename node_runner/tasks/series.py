@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..data.series import Batch, Series
@@ -15,11 +16,12 @@ from ..latent import (
     evidence,
     squared_errors,
 )
-from ..latent.picture import draw_between, draw_series
+from ..latent.picture import curve_times, draw_between, draw_series
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 
 SHOWN, FUTURES = 6, 10  # series in the picture, and samples of each
+PRIOR = 100  # samples from the prior
 
 
 class SeriesModelling(nn.Module):
@@ -52,11 +54,17 @@ class SeriesModelling(nn.Module):
 
     def step(self, batch: Batch) -> Step:
         """A training step on one batch of series."""
+        batch = self.cast(batch)
         inference, weight = self.model.infer(batch.observed, batch.target.times), self.kl.step()
         objective, kl = self.objective(inference, batch.target, weight)
         errors, _ = squared_errors(batch.target, inference.predictions.detach())
         metrics = {"mse_observed": errors.mean()} | kl_metrics(inference, kl, weight)
         return Step(loss=-objective.mean(), metrics=metrics, costs=inference.nfe)
+
+    def cast(self, batch: Batch) -> Batch:
+        """The batch in the model's dtype: trajectories are float64 (``data.trajectory``)."""
+        dtype = next(self.model.parameters()).dtype
+        return batch if batch.target.values.dtype == dtype else batch.to(dtype)
 
     def objective(
         self, inference: Inference, target: Series, kl_weight: float
@@ -65,7 +73,7 @@ class SeriesModelling(nn.Module):
         return evidence(self.model.likelihood, inference, target, kl_weight, self.mean)
 
     def infer(self, batch: Batch) -> Inference:
-        """The model's answer in evaluation."""
+        """The model's answer in evaluation, to a batch in its own dtype."""
         later = None if batch.beyond is None else batch.beyond.times
         model = self.model.evaluated_with(self.eval_solver)
         return model.infer(batch.observed, batch.target.times, later)
@@ -75,6 +83,7 @@ class SeriesModelling(nn.Module):
         was observed, and over features (the published figures of Rubanova et al. 2019); of what
         lies beyond the observed range the former. Of all: root-mean-square errors.
         """
+        batch = self.cast(batch)
         inference, target = self.infer(batch), batch.target
         end = target.times.shape[1]
         alike, by_feature = squared_errors(target, inference.predictions[:, :end])
@@ -86,16 +95,53 @@ class SeriesModelling(nn.Module):
             values["mse_beyond"], pooled["rmse_beyond"] = later, Pooled(root_mean, (later,))
         return Evaluation(values, forward_cost(inference), pooled)
 
+    def sample(self, data: Data) -> Exhibit:
+        """What ``show`` gives, and as arrays of the first batch of the test: ``times`` (T,), and
+        ``samples`` (B, T, S, D) of what the model makes of each series there, inside the range of
+        the target and beyond it; what it was told, ``observed_times`` (B, N) and
+        ``observed_values`` (B, N, D), nan where nothing is; of a latent model also
+        ``prior_samples`` (P, T, D), of states drawn from N(0, I). Values are in the units of the
+        files where the data are scaled.
+        """
+        found, batch = self.show(data), self.cast(next(iter(data.batches("test"))))
+        model = self.model.evaluated_with(self.eval_solver)
+        times, beyond = curve_times(batch)
+        every = times if beyond is None else torch.cat((times, beyond))
+        count = len(batch.target.times)
+        wide = (times.expand(count, -1), None if beyond is None else beyond.expand(count, -1))
+        found.arrays |= {
+            "times": every,
+            "samples": in_files(data, model.infer(batch.observed, *wide, FUTURES).predictions),
+            "observed_times": batch.observed.times,
+            "observed_values": in_files(data, seen(batch.observed)),
+        }
+        if isinstance(model, LatentModel):
+            z0 = every.new_empty(PRIOR, 1, model.size).normal_()
+            curves = model.decode(z0, every.expand(PRIOR, -1))[:, :, 0]
+            found.arrays["prior_samples"] = in_files(data, curves)
+        return found
+
     def show(self, data: Data) -> Exhibit:
         """The first test series with what the model makes of them, and of a latent model what lies
         between two of them.
         """
-        batch = first(next(iter(data.batches("test"))), SHOWN)
+        batch = self.cast(first(next(iter(data.batches("test"))), SHOWN))
         model = self.model.evaluated_with(self.eval_solver)
         figures = {"series": draw_series(model, batch, FUTURES)}
         if isinstance(model, LatentModel):
             figures["between"] = draw_between(model, batch)
         return Exhibit(figures)
+
+
+def in_files(data: Data, values: Tensor) -> Tensor:
+    """Values (..., D) in the units of the files: as they are where the data are not scaled."""
+    scaling = getattr(data, "scaling", None)
+    return values if scaling is None else scaling.undo(values)
+
+
+def seen(series: Series) -> Tensor:
+    """The values of a series, nan where nothing was observed."""
+    return series.values.masked_fill(~series.mask, torch.nan)
 
 
 def check_series(model: SeriesModel, data: Data) -> None:

@@ -74,7 +74,10 @@ class SeriesClassification(nn.Module):
         check_series(self.model, data)
         batch = data.train_batch(0)
         if batch.labels is None:
-            raise ValueError(f"{data.name} has no labels to classify by")
+            raise ValueError(
+                f"{data.name} has no labels to classify by: leave out data=, or choose "
+                "data=physionet or activity"
+            )
         of_times, own = batch.labels.dim() > 1, self.classifier is None
         if of_times != own:
             raise ValueError(
@@ -134,6 +137,16 @@ class SeriesClassification(nn.Module):
         if log_prob.shape[-1] == 2 and log_prob.dim() == 2:
             pooled["auc"] = Pooled(area_under_curve, (log_prob[:, 1], batch.labels))
         return Evaluation(values, forward_cost(inference), pooled)
+
+    def sample(self, data: Data) -> Exhibit:
+        """What ``show`` gives, and as arrays of the first batch of the test: ``probabilities``
+        (B, ..., C), their mean over samples, and ``labels`` (B, ...), -1 where there is none.
+        """
+        found, batch = self.show(data), next(iter(data.batches("test")))
+        log_prob = self.classify(self.model.evaluated_with(self.eval_solver), batch)[0]
+        labels = batch.labels.masked_fill(~counted(batch), -1)
+        found.arrays |= {"probabilities": log_prob.exp().mean(-2), "labels": labels}
+        return found
 
     def show(self, data: Data) -> Exhibit:
         """How often each class is told for another, on the test set."""

@@ -141,6 +141,17 @@ def test_events_and_intensities_are_shown():
         torch.testing.assert_close(found.to(arrivals.dtype), arrivals)
 
 
+@torch.no_grad()
+def test_intensities_and_events_are_arrays():
+    data, task = data_of(rate=0.6), task_of(samples=3)
+    (batch, _) = data.batches("test")
+    found = task.sample(data).arrays
+    assert found["intensities"].shape == (*batch.curve.shape, 3)
+    assert torch.equal(found["true_intensity"], batch.curve)
+    assert torch.equal(found["times"], batch.grid[0])
+    assert torch.equal(found["events"].isfinite().sum(1), batch.counts)
+
+
 def test_what_is_no_events_is_refused():
     sines = Periodic(0, CPU, train_size=8, batch_size=8)
     with pytest.raises(ValueError, match="is for times of events, and periodic has none"):

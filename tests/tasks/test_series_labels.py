@@ -146,6 +146,19 @@ def test_data_of_another_number_of_features_are_refused_in_one_line():
     refused(lambda: task_of(SERIES).check(data), message)
 
 
+@kinds
+@torch.no_grad()
+def test_probabilities_and_labels_are_arrays(kind):
+    data, task = Made(kind), task_of(kind, classes=2, samples=2).float()
+    found, (batch, *_) = task.sample(data).arrays, list(data.batches("test"))
+    assert found["probabilities"].shape == (*batch.labels.shape, 2)
+    sums = found["probabilities"].sum(-1)
+    torch.testing.assert_close(sums, torch.ones_like(sums))
+    known = found["labels"] >= 0
+    assert torch.equal(known, batch.observed.present if kind == TIMES else torch.ones_like(known))
+    assert torch.equal(found["labels"][known], batch.labels[known])
+
+
 @pytest.mark.parametrize("weight", [0, -1.0, math.nan])
 def test_a_weight_must_be_positive(weight):
     refused(lambda: task_of(SERIES, weight=weight), f"task.weight is {weight}, must be positive")

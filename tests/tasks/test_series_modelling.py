@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -9,6 +10,7 @@ from series_cases import MODELS, build, random_series, settings
 from torch.distributions import Normal, kl_divergence
 
 from node_runner.data.periodic import Periodic
+from node_runner.data.scaling import Scaling
 from node_runner.data.series import Batch, full
 from node_runner.data.spirals import Spirals
 from node_runner.latent import Annealing
@@ -194,3 +196,29 @@ def test_training_brings_the_error_down(name):
         return evaluate(task, data, "test")["mse"]["mean"]
 
     assert error(60) < 0.5 * error(0)
+
+
+@pytest.mark.parametrize("name", ["latent_ode", "rnn"])
+@torch.no_grad()
+def test_samples_are_arrays_in_the_units_of_the_files(name):
+    sizes = SIZES | {"train_size": 4, "batch_size": 4, "test_size": 7, "evaluation_size": 7}
+    data, task = Spirals(0, CPU, **sizes), modelling(name).float()
+    task.eval_solver = Solver("dopri5", 1e-2, 1e-2)
+    plain = task.sample(data).arrays
+    times, samples = plain["times"], plain["samples"]
+    assert (times.diff() > 0).all()
+    assert samples.shape == (7, len(times), 10 if name == "latent_ode" else 1, 2)
+    assert plain["observed_times"].shape == (7, 30)
+    assert plain["observed_values"].shape == (7, 30, 2)
+    (batch,) = data.batches("test")
+    assert torch.equal(plain["observed_values"], batch.observed.values)
+    assert ("prior_samples" in plain) == (name == "latent_ode")
+    data.scaling = Scaling(np.array([1e7, -3.0]), np.array([2.0, 0.1]))
+    scaled = task.sample(data).arrays
+    assert scaled["samples"].dtype == torch.float64
+    u = (scaled["observed_values"].numpy() - data.scaling.shift) / data.scaling.scale
+    np.testing.assert_allclose(u, batch.observed.values, rtol=0, atol=1e-6)
+    if name == "latent_ode":
+        z = plain["prior_samples"]
+        assert z.shape == (100, len(times), 2)
+        assert z.isfinite().all() and len(z[:, 0, 0].unique()) == 100
