@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, Union, get_args, get_origin
-
-from hydra.utils import get_object
+from pkgutil import resolve_name
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def conforms(value: object, hint: Any) -> bool:
     """Whether a value of a configuration fits an annotation; one that no YAML can hold fits all."""
+    if hint is Any:
+        return True
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(conforms(value, option) for option in args)
@@ -32,13 +33,32 @@ def conforms(value: object, hint: Any) -> bool:
         )
     if hint is dict or origin in (dict, Mapping):
         return isinstance(value, Mapping)
+    if Callable in (hint, origin):
+        return isinstance(value, Mapping) and "_target_" in value
     if inspect.isclass(hint):  # an object, which a node with a _target_ stands for
-        if value is None or isinstance(value, (int, float, bool, str)):
-            return False
-        made = made_by(value)
-        is_protocol = getattr(hint, "_is_protocol", False)
-        return made is None or is_protocol or issubclass(made, hint)
+        return isinstance(value, Mapping) and conforms_to_class(value, hint)
     return True
+
+
+def conforms_to_class(node: Mapping[str, Any], hint: type) -> bool:
+    """Whether what a node stands for is an instance of a class, or has the methods of a protocol,
+    as far as that can be told.
+    """
+    if "_target_" in node and node.get("_partial_"):
+        return False
+    made = made_by(node)
+    if made is None:
+        return "_target_" in node
+    if getattr(hint, "_is_protocol", False):
+        return all(hasattr(made, name) for name in methods(hint))
+    return issubclass(made, hint)
+
+
+def methods(protocol: type) -> list[str]:
+    """The public methods that a protocol asks for, and ``__call__``."""
+    parts = [part for part in protocol.__mro__ if getattr(part, "_is_protocol", False)]
+    names = {name for part in parts for name, value in vars(part).items() if callable(value)}
+    return sorted(name for name in names if name == "__call__" or not name.startswith("_"))
 
 
 def made_by(node: object) -> type | None:
@@ -46,10 +66,36 @@ def made_by(node: object) -> type | None:
     if not isinstance(node, Mapping) or "_target_" not in node or node.get("_partial_"):
         return None
     try:
-        found = get_object(node["_target_"])
-    except (ImportError, ValueError, TypeError):  # said where the node itself is checked
+        found = locate(node["_target_"])
+    except ValueError:  # said where the node itself is checked
         return None
-    return found if inspect.isclass(found) else None
+    made = found if inspect.isclass(found) else hints_of(found).get("return")
+    return made if inspect.isclass(made) else None
+
+
+def hints_of(constructor: Any) -> dict[str, Any]:
+    """Annotations of the arguments, where they can be read."""
+    function = constructor.__init__ if inspect.isclass(constructor) else constructor
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def locate(name: str) -> Any:
+    """The class or function of a dotted name, such as ``torch.nn.Tanh``.
+
+    Raises:
+        ValueError: if there is none: no such module or attribute, a module, a value, or a function
+            in C, which has no signature to check.
+    """
+    try:
+        found = resolve_name(name)
+    except Exception as error:  # a module may raise anything while it is imported
+        raise ValueError(f"{type(error).__name__}: {str(error).strip()}") from error
+    if not callable(found) or inspect.isbuiltin(found):
+        raise ValueError("this is not a class, nor a function written in Python")
+    return found
 
 
 def describe(hint: Any) -> str:

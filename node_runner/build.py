@@ -9,15 +9,18 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from . import stored
+from .annotation import methods
+from .config import home
 from .data_state import construct_data, state_of
 from .result import as_typed, shown, write_json
 from .run import Run
 from .schema import UserError, told
-from .training import Checkpoints, Logger, Runtime, TrainingState
+from .stored import leaves
+from .training import Checkpoints, Data, Logger, Runtime, Task, Trainer, TrainingState
 from .training.runtime import environment
 
 log = logging.getLogger(__name__)
@@ -39,11 +42,12 @@ def build(
     """
     if (folder / "command.yaml").exists() and not resumes:
         raise UserError(f"{folder} holds a run already; {as_typed('resume', folder)} goes on")
-    parts = deepcopy(config)  # to instantiate resolves what it is given, in place
-    runtime, trainer = construct(parts.runtime), construct(parts.trainer)
+    parts = with_home(config)
+    runtime, trainer = part_of(parts, "runtime", Runtime), part_of(parts, "trainer", Trainer)
     device = told(runtime.apply, config.seed)
     data = construct_data(parts, folder if resumes else None, device)
-    task = construct(parts.task).to(device)
+    refuse_other(data, "data", Data)
+    task = part_of(parts, "task", nn.Module, Task).to(device)
     told(task.check, data)
     prepare(task, runtime)
     total = told(trainer.steps, data)
@@ -60,6 +64,18 @@ def build(
     logger = Logger(folder, state.progress.step if resumes else None)
     made = (device, runtime, data, trainer, state, logger, lock)
     return Run(name, folder, config, typed, here, *made)
+
+
+def with_home(config: DictConfig) -> DictConfig:
+    """A copy to construct from, which resolves what it is given in place; ~ at the begin of a value
+    is the home folder.
+    """
+    parts = deepcopy(config)
+    parts.paths.data = home(config.paths.data)  # of the environment, perhaps
+    for key, value in leaves(parts).items():
+        if isinstance(value, str) and value.startswith("~/"):
+            OmegaConf.update(parts, key, home(value))
+    return parts
 
 
 def go_on(state: TrainingState, folder: Path, total: int, device: torch.device) -> None:
@@ -88,6 +104,27 @@ def prepare(task: nn.Module, runtime: Runtime) -> None:
         runtime.prepare(each)
     if (runtime.amp or runtime.compile) and not fields:
         log.warning("runtime.amp and runtime.compile are for fields f(t, x); there is none here")
+
+
+def part_of(parts: DictConfig, name: str, *kinds: type) -> Any:
+    """The object of a group, of these classes or with the methods of these protocols.
+
+    Raises:
+        UserError: if it is another.
+    """
+    part = construct(parts[name])
+    refuse_other(part, name, *kinds)
+    return part
+
+
+def refuse_other(part: object, name: str, *kinds: type) -> None:
+    """Refuse what a group was made to construct, if it is not of these kinds."""
+    for kind in kinds:
+        protocol = methods(kind) if getattr(kind, "_is_protocol", False) else []
+        fits = bool(protocol) or isinstance(part, kind)
+        if not fits or not all(hasattr(part, method) for method in protocol):
+            what = type(part).__name__
+            raise UserError(f"{name}._target_ makes a {what}, must make a {kind.__name__}")
 
 
 def construct(node: DictConfig, **provided: object) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,10 +18,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from . import stored
-from .command_line import behind, check_command_line, parse, with_stored
+from .arguments import for_jobs, parse, quoted
+from .command_line import check_command_line, with_stored
 from .config import FOLDER, VERSION_BASE, register
 from .launcher import beside, launch
 from .schema import OF_A_RUN, UserError, check, first_line
+from .streams import make_lenient
 from .sweep import BUG, CODES, MISTAKE, OK, SIGNAL, check_same, forget_failure, record_failure
 
 log = logging.getLogger(__name__)
@@ -32,34 +35,49 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``node-run`` and ``python -m node_runner``. Its exit codes are sweep's."""
     argv = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints what is ours to explain
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; a notebook's shell names another
+    make_lenient()
     codes: list[int] = []
+    bugs: list[BaseException] = []
     process = os.getpid()
 
     @hydra.main(version_base=VERSION_BASE, config_path=str(FOLDER), config_name="config")
     def run(config: DictConfig) -> None:
-        if os.getpid() == process:
-            codes.append(job(config))
-        else:
-            beside(process, job, config)
+        try:
+            if os.getpid() == process:
+                codes.append(job(config))
+            else:
+                beside(process, job, config)
+        except Exception as error:
+            bugs.append(error)
+            raise
+
+    def start() -> None:
+        try:
+            run()
+        except Exception as error:
+            if error in bugs or isinstance(error, (HydraException, OSError, RuntimeError)):
+                raise
+            raise UserError(f"Hydra refuses this: {first_line(error)}") from error
 
     try:
         argv, jobs = checked(argv)
         sys.argv = [sys.argv[0], *argv]
         if jobs is not None:
-            sys.exit(launch(jobs, run))
-        run()
+            sys.exit(launch(jobs, start))
+        start()
     except UserError as error:
         sys.exit(complain(error))
-    except BrokenPipeError:  # node-run --help | head
-        os._exit(OK)  # rather than complain again when standard output is closed
     except OSError as error:  # Hydra makes the folder of a run
         sys.exit(complain(OSError(f"{error}; set paths.out to a folder that can be written to")))
-    except InstantiationException:  # from a job: a bug
-        raise
     except HydraException as error:
+        if error in bugs:
+            raise
         sys.exit(complain(error))
     except KeyboardInterrupt as error:
         sys.exit(SIGNAL + getattr(error, "number", 2))
+    except SystemExit as error:  # Hydra's 1 is for what was typed, such as --package
+        sys.exit(MISTAKE if error.code == 1 and jobs is None else error.code)
     sys.exit(max(codes, default=OK))
 
 
@@ -71,14 +89,13 @@ def checked(argv: list[str]) -> tuple[list[str], Path | None]:
         UserError: for what makes no sense.
     """
     line = parse(argv)
-    if line.composes:
-        argv = with_stored(argv, line)
-    whole = parse(argv)
+    whole = parse(with_stored(line)) if line.composes else line
     register(whole.config_dir)
     jobs = check_command_line(whole, line) if line.composes else None
-    if jobs is not None:
-        argv = behind(argv, whole, [f"hydra.sweep.dir='{jobs}'"])
-    return argv, jobs
+    if jobs is None:
+        return [*whole.flags, *whole.texts], None
+    folder = f"hydra.sweep.dir={quoted(jobs)}"
+    return [*whole.flags, folder, *map(for_jobs, whole.overrides)], jobs
 
 
 def complain(error: BaseException) -> int:
@@ -106,6 +123,10 @@ def job(config: DictConfig) -> int:
             record_failure(made, config, str(error), MISTAKE)
         return complain(error)
     except Exception as error:
+        if (scarce := out_of_memory(error)) is not None:
+            if sweeps:
+                record_failure(made, config, scarce, MISTAKE)
+            return complain(UserError(scarce))
         if not sweeps:
             raise
         log.exception("this job failed; the others go on")
@@ -120,9 +141,10 @@ def fetch(config: DictConfig) -> int:
     """Download and verify the data of the task."""
     import torch
 
-    from .build import construct
+    from .build import construct, with_home
 
     check(config)
+    config = with_home(config)
     data = explained(lambda: construct(config.data, seed=config.seed, device=torch.device("cpu")))
     sizes = ", ".join(f"{size:,} {split}" for split, size in data.sizes.items())
     print(f"{data.name} ({data.part}): {sizes}; in {Path(config.paths.data).absolute()}")
@@ -204,9 +226,29 @@ def explained(construct: Callable[[], T]) -> T:
         raise UserError(str(error)) from error
     except InstantiationException as error:  # Hydra's wrapper around what a constructor raised
         cause = error.__cause__
+        if cause is None or (scarce := out_of_memory(cause)) is not None:
+            raise UserError(str(error) if cause is None else scarce) from error
         if isinstance(cause, (ValueError, OSError)):
             raise UserError(str(cause)) from error
-        if isinstance(cause, RuntimeError):  # torch's, which does not name the option
+        if isinstance(cause, (RuntimeError, OverflowError)):  # which do not name the option
             where = str(error).rpartition("full_key: ")[2]
             raise UserError(f"{where}: {first_line(cause)}") from error
         raise
+
+
+# What torch says where there is no memory for a tensor, or no number for its size.
+_SCARCE = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """One line for an error that means that something is too large; None for another error."""
+    text = first_line(error)
+    if not isinstance(error, MemoryError) and not any(part in str(error) for part in _SCARCE):
+        return None
+    asked = re.search(r"(\d+) bytes|[Tt]ried to allocate ([\d.]+ [KMGT]iB)", str(error))
+    size = f" for {int(asked[1]) / 2**30:.4g} GiB" if asked and asked[1] else ""
+    size = f" for {asked[2]}" if asked and asked[2] else size
+    return (
+        f"out of memory: there is no room{size} ({text[:120]}); reduce data.batch_size or the "
+        "sizes of the model, or choose gradient=adjoint, which keeps no steps"
+    )

@@ -8,56 +8,22 @@ and choices against the folders, keys against the composed tree, values against 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from . import stored
+from .arguments import CommandLine
 from .config import FOLDER, VERSION_BASE, compose_or_explain, files
 from .launcher import check_launcher
-from .schema import MODES, OF_A_RUN, UserError, check, dotted, first_line, told, unknown
+from .schema import MODES, OF_A_RUN, UserError, check, dotted, told, unknown
 from .sweep import folder_of
-
-
-@dataclass(frozen=True)
-class CommandLine:
-    """What was typed: overrides, and whether they are to make sense together (not for --help)."""
-
-    overrides: list[Override]
-    composes: bool
-    multirun: bool
-    config_dir: str | None
-
-
-def parse(argv: Sequence[str]) -> CommandLine:
-    """Read the command line as Hydra will.
-
-    Raises:
-        UserError: for an override that is no override.
-    """
-    args = get_args_parser().parse_args(list(argv))
-    asks = ("help", "hydra_help", "version", "shell_completion")
-    for text in args.overrides:
-        if "=" not in text and not text.startswith("~"):
-            raise UserError(f"{text!r} is no override; write key=value, such as task=ffjord_toy")
-    try:
-        overrides = OverridesParser.create().parse_overrides(args.overrides)
-    except HydraException as error:
-        paths = any(text.startswith(("run=", "resume=", "paths.")) for text in args.overrides)
-        hint = "; a path with odd signs needs quotes: \"run='PATH'\"" if paths else ""
-        raise UserError(f"cannot read the overrides: {first_line(error)}{hint}") from error
-    composes = not any(getattr(args, name, None) for name in asks)
-    if args.config_dir is not None and not Path(args.config_dir).is_dir():
-        raise UserError(f"--config-dir {args.config_dir}: there is no such folder")
-    return CommandLine(overrides, composes, bool(args.multirun), args.config_dir)
 
 
 def value_of(line: CommandLine, key: str) -> Any:
@@ -66,16 +32,15 @@ def value_of(line: CommandLine, key: str) -> Any:
     return values[-1] if values else None
 
 
-def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
-    """The command line of the run that run= or resume= names, then what was typed.
+def with_stored(line: CommandLine) -> list[str]:
+    """The arguments of the run that run= or resume= names, then what was typed.
 
     Raises:
         UserError: if it names none, or the two options do not go together with the others.
     """
     mode, run, resume = (value_of(line, key) for key in stored.CALL)
-    run, resume = (str(path) if isinstance(path, int) else path for path in (run, resume))
     if mode not in (None, *MODES):
-        return list(argv)  # the check of all values has more to say
+        return [*line.flags, *line.texts]  # the check of all values has more to say
     if (mode in OF_A_RUN) != (run is not None):
         raise UserError(
             "mode=evaluate, or mode=sample, and run=PATH go together: PATH is a run's folder or "
@@ -90,7 +55,7 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
         raise UserError(f"resume={resume} goes on with one run; with -m there is resume=auto")
     option, path = ("resume", resume) if run is None else ("run", run)
     if path in (None, "auto"):
-        return list(argv)
+        return [*line.flags, *line.texts]
     source = stored.read(path, option)
     if option == "resume" and source.config.get("mode") != "train":
         raise UserError(f"resume={path} trained nothing; resume the run that it was made of")
@@ -105,13 +70,7 @@ def with_stored(argv: Sequence[str], line: CommandLine) -> list[str]:
         and not any(override.key_or_group.startswith(f"{key}.") for key in again)
     ]
     folder = source.config_dir if line.config_dir is None else None
-    return [*(("--config-dir", folder) if folder else ()), *behind(argv, line, kept)]
-
-
-def behind(argv: Sequence[str], line: CommandLine, overrides: Sequence[str]) -> list[str]:
-    """The command line with more overrides before its own: they have to stand together."""
-    first = list(argv).index(line.overrides[0].input_line) if line.overrides else len(argv)
-    return [*argv[:first], *overrides, *argv[first:]]
+    return [*line.flags, *(("--config-dir", folder) if folder else ()), *kept, *line.texts]
 
 
 def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> Path | None:
@@ -133,28 +92,64 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
         groups = [o for o in line.overrides if is_group(o)]
         for override in groups:
             check_choice(override, line.config_dir)
+        check_chosen_once([o for o in groups if o in (typed or line).overrides])
         base = compose_or_explain([*search, *next(jobs_to_check(groups))], hydra=True)
         check_launcher(line.overrides, line.multirun, base)
-        for override in line.overrides:
-            if override not in groups:
-                check_key(override, base)
-            if override.is_sweep_override() and not line.multirun:
-                raise UserError(
-                    f"{override.input_line} is a sweep: node-run -m ... runs each value"
-                )
-        if not line.multirun and any(o.key_or_group == "sweep" and o.value() for o in groups):
-            raise UserError("sweep= is several jobs: node-run -m ... runs them")
+        check_mode(line)
         if not line.multirun:
+            check_single(line, groups)
+            check_keys(line.overrides, groups, base)
             config = compose_or_explain([*search, *next(jobs_to_check(line.overrides))])
             check(config)
             check_tolerances((typed or line).overrides, config)
+            check_package(line, config)
             return None
-        whole = compose_or_explain([*search, *next(jobs_to_check(line.overrides))], hydra=True)
-        for overrides in jobs_to_check([*preset(whole), *line.overrides]):
+        swept = [*preset(base), *line.overrides]
+        groups = [o for o in swept if is_group(o)]
+        for choice in group_jobs(groups):
+            check_keys(line.overrides, groups, compose_or_explain([*search, *choice], hydra=True))
+        whole = compose_or_explain([*search, *next(jobs_to_check(swept))], hydra=True)
+        for overrides in jobs_to_check(swept):
             check(compose_or_explain([*search, *overrides]))
         folder = whole.hydra.sweep.dir
         given = value_of(line, "hydra.sweep.dir") is not None
         return Path(folder) if given else folder_of(folder, line.overrides)
+
+
+def check_chosen_once(groups: Sequence[Override]) -> None:
+    """No group has two choices. Of two values the last counts, for a script that adds to others."""
+    chosen: dict[str, str] = {}
+    for override in groups:
+        key, text = override.key_or_group, override.input_line
+        other = chosen.setdefault(key, text)
+        if other != text and not override.is_delete():
+            raise UserError(f"{other} and {text}: {key} is chosen twice; leave one of them out")
+
+
+def check_mode(line: CommandLine) -> None:
+    """Whether there is one job or a sweep is said by -m alone."""
+    for override in line.overrides:
+        if override.key_or_group in ("hydra.mode", "hydra.sweeper._target_"):
+            raise UserError(f"{override.input_line} is not for node-run: -m makes a sweep")
+
+
+def check_single(line: CommandLine, groups: Sequence[Override]) -> None:
+    """A single run has no sweeps."""
+    for override in line.overrides:
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line} is a sweep: node-run -m ... runs each value")
+    if any(o.key_or_group == "sweep" and o.value() for o in groups):
+        raise UserError("sweep= is several jobs: node-run -m ... runs them")
+
+
+def check_package(line: CommandLine, config: DictConfig) -> None:
+    """The part that --cfg is to show is there."""
+    package = line.package
+    if package is None or package == "_global_" or line.cfg != "job":
+        return
+    keys = [key for key, _ in dotted(OmegaConf.to_container(config, resolve=False))]
+    if package not in keys:
+        raise UserError(unknown(f"--package {package}", package, keys))
 
 
 def preset(config: DictConfig) -> list[Override]:
@@ -218,6 +213,15 @@ def jobs_to_check(overrides: Sequence[Override]) -> Iterator[list[str]]:
             yield [value if i == j else other[0] for j, other in enumerate(swept)]
 
 
+def group_jobs(groups: Sequence[Override], most: int = 64) -> Iterator[list[str]]:
+    """Every combination of choices in a sweep over groups; where there are too many of them, those
+    that hold each choice once.
+    """
+    every = [found for found in map(values, groups) if found]
+    combinations = [list(job) for job in islice(product(*every), most + 1)]
+    yield from combinations if len(combinations) <= most else jobs_to_check(groups)
+
+
 def check_tolerances(overrides: Sequence[Override], config: DictConfig) -> None:
     """A tolerance typed for a solver whose steps are fixed would do nothing."""
     from .ode import methods  # needs torch
@@ -236,13 +240,22 @@ def check_tolerances(overrides: Sequence[Override], config: DictConfig) -> None:
                 )
 
 
-def check_key(override: Override, base: DictConfig) -> None:
-    """The key of a plain override is there. (A key added by + is checked by its constructor.)"""
-    key = override.key_or_group
-    if override.is_add() or override.is_force_add() or key.startswith("hydra/"):
-        return
+def check_keys(overrides: Sequence[Override], groups: Sequence[Override], base: DictConfig) -> None:
+    """The keys of plain overrides are there. (A key added by + is checked by its constructor.)
+
+    Args:
+        base: composed of one choice of each group, with Hydra's own part.
+    """
     keys = [*dict(dotted(OmegaConf.to_container(base, resolve=False))), *loader().list_groups("")]
-    hydras = key.startswith("hydra.")
-    if key not in keys:
-        near = [k for k in keys if (k.partition(".")[0] == "hydra") == hydras]
-        raise UserError(unknown(key, key, near))
+    known = set(keys)
+    for override in overrides:
+        key = override.key_or_group
+        added = override.is_add() or override.is_force_add() or key.startswith("hydra/")
+        if added or override in groups or key in known:
+            continue
+        near = [k for k in keys if (k.partition(".")[0] == "hydra") == key.startswith("hydra.")]
+        swept = [o.key_or_group for o in groups if o.is_sweep_override()]
+        chosen = base.hydra.runtime.choices
+        job = " ".join(f"{group}={chosen[group]}" for group in swept if group in chosen)
+        complaint = unknown(key, key, near)
+        raise UserError(f"the job with {job}: {complaint}" if job else complaint)

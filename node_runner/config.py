@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from os.path import expanduser
 from pathlib import Path
 
 from hydra import compose
@@ -19,6 +20,9 @@ FOLDER = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 
 VERSION_BASE = "1.3"
 
+# What Hydra and OmegaConf raise besides their own errors for values that they do not expect.
+REFUSALS = (ValueError, TypeError, AttributeError, KeyError, AssertionError, RecursionError)
+
 
 def register(own: str | None = None) -> None:
     """Resolvers, and the choices of eval_solver and eval_divergence: those of solver/ and
@@ -29,6 +33,7 @@ def register(own: str | None = None) -> None:
     """
     OmegaConf.register_new_resolver("times", times, replace=True)
     OmegaConf.register_new_resolver("either", either, replace=True)
+    OmegaConf.register_new_resolver("home", home, replace=True)
     store = ConfigStore.instance()
     for name in files("solver", own):
         node = {
@@ -67,6 +72,11 @@ def either(a: object, b: object) -> object:
     return b if a is None else a
 
 
+def home(path: object) -> str:
+    """The path with the home folder in place of ~."""
+    return expanduser(str(path))
+
+
 def compose_or_explain(overrides: list[str], hydra: bool = False) -> DictConfig:
     """The configuration, with Hydra's own part or without.
 
@@ -75,7 +85,7 @@ def compose_or_explain(overrides: list[str], hydra: bool = False) -> DictConfig:
     """
     try:
         return compose("config", overrides, return_hydra_config=hydra)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, *REFUSALS) as error:
         reason = first_line(error)
         unused = re.match(r"Could not override '([^']*)'. No match", reason)
         if unused:

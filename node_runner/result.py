@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from . import stored
+from .arguments import quoted
 from .schema import dotted
 from .training import write_whole
 
@@ -168,7 +169,7 @@ def as_typed(option: str, path: Path) -> str:
     """The option as a person would type it: Hydra and the shell both have marks of their own."""
     if re.fullmatch(r"[\w./:-]+", str(path)):
         return f"{option}={path}"
-    return shlex.quote(f"{option}='{path}'")
+    return shlex.quote(f"{option}={quoted(path)}")
 
 
 def flat(config: DictConfig) -> dict[str, object]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .annotation import conforms, describe, made_by, nearest
+from .annotation import conforms, describe, hints_of, locate, made_by, nearest
 
 
 class UserError(ValueError):
@@ -105,6 +104,18 @@ REQUIRED = ("task", "data", "optimizer", "trainer", "runtime")
 PROVIDED = {"data": ("seed", "device", "state")}
 
 
+# Hydra's own keys of a node.
+SPECIAL = {
+    "_target_": (str, "the dotted name of a class or a function"),
+    "_partial_": (bool, "true or false"),
+    "_recursive_": (bool, "true or false"),
+    "_convert_": (str, "all"),
+    "_args_": (list, "a list"),
+}
+
+LARGEST_INT, LARGEST_FLOAT = 2**63, 3.4028235e38  # of torch's integers and of float32
+
+
 def dotted(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every dotted key of a nested dictionary with its value, inner nodes included."""
     if isinstance(tree, dict):
@@ -129,7 +140,7 @@ def unknown(what: str, name: str, known: Collection[str], listed: bool = False) 
 
 
 def check(config: DictConfig) -> None:
-    """Check every value against the signature it is for.
+    """Check every value against the signature it is for; make an integer of 1e5 where one is meant.
 
     Raises:
         UserError: for an unknown key, a missing value, or a value of another type.
@@ -148,6 +159,9 @@ def check(config: DictConfig) -> None:
         if "'data." in said:
             said += ", which the task takes from its data: leave out data=, or choose that kind"
         raise UserError(said) from error
+    seed = plain.get("seed")
+    if isinstance(seed, (int, float)) and not 0 <= seed < 2**63:
+        raise UserError(f"seed is {brief(seed)}, must be from 0 to 2^63 - 1")
     for key, hint in hints.items():
         if key not in plain:
             raise UserError(f"{key} is missing; it cannot be taken away")
@@ -158,21 +172,26 @@ def check(config: DictConfig) -> None:
     for group, keys in PLAIN.items():
         if group in plain:
             check_plain(group, plain[group], get_type_hints(keys))
-    if not 0 <= plain["seed"] < 2**63:
-        raise UserError(f"seed is {plain['seed']}, must be from 0 to 2^63 - 1")
     for key in REQUIRED:
-        if "_target_" not in (plain.get(key) or {}):
+        node = plain.get(key)
+        if not isinstance(node, Mapping) or "_target_" not in node:
             raise UserError(f"{key} is missing; choose one by {key}=...")
-    for name, node in (plain.get("regularizer") or {}).items():
+    regularizers = plain.get("regularizer") or {}
+    if not isinstance(regularizers, Mapping):
+        raise UserError(f"regularizer is {brief(regularizers)}, must be a group of regularizers")
+    for name, node in regularizers.items():
         if not isinstance(node, Mapping) or "_target_" not in node:
             key, known = f"regularizer.{name}", [f"regularizer.{n}" for n in plain["regularizer"]]
             raise UserError(unknown(key, key, [k for k in known if k != key]))
     for key in NODES:
         check_node(key, plain.get(key))
+    settle(config)
 
 
 def check_plain(group: str, values: Mapping[str, object], hints: Mapping[str, Any]) -> None:
     """A group of plain values has all of its keys, no others, and their types."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{group} is {values!r}, must be a group of keys: {', '.join(hints)}")
     known = {f"{group}.{key}": hint for key, hint in hints.items()}
     typed = {f"{group}.{key}": value for key, value in values.items()}
     for key, hint in known.items():
@@ -184,20 +203,25 @@ def check_plain(group: str, values: Mapping[str, object], hints: Mapping[str, An
 
 def check_node(path: str, node: object) -> None:
     """A node with ``_target_`` has the keys and the types of that constructor's signature."""
+    if isinstance(node, (list, tuple)):
+        for i, item in enumerate(node):
+            check_node(f"{path}[{i}]", item)
     if not isinstance(node, Mapping):
         return
-    target = node.get("_target_")
-    if target is not None:
-        check_signature(path, node, target)
+    for key, (kind, said) in SPECIAL.items():
+        if key in node and not isinstance(node[key], kind):
+            raise UserError(f"{path}.{key} is {brief(node[key])}, must be {said}")
+    if "_target_" in node:
+        check_signature(path, node, node["_target_"])
     for key, value in node.items():
         check_node(f"{path}.{key}", value)
 
 
 def check_signature(path: str, node: Mapping[str, Any], target: str) -> None:
     try:
-        constructor = get_object(target)
+        constructor = locate(target)
         parameters = inspect.signature(constructor).parameters
-    except (ImportError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path}._target_ is {target!r}: {first_line(error)}") from error
     hints = hints_of(constructor)
     given = {key for key in node if not (key.startswith("_") and key.endswith("_"))}
@@ -217,22 +241,64 @@ def check_signature(path: str, node: Mapping[str, Any], target: str) -> None:
                 raise UserError(f"{path}.{name} is missing; {target} needs it")
 
 
-def hints_of(constructor: Any) -> dict[str, Any]:
-    """Annotations of the arguments, where they can be read."""
-    function = constructor.__init__ if inspect.isclass(constructor) else constructor
-    try:
-        return get_type_hints(function)
-    except (NameError, TypeError, AttributeError):
-        return {}
-
-
 def check_value(path: str, value: object, hint: Any) -> None:
     if value == "???":  # in conf/, of what only the user or a task knows
         raise UserError(f"{path} is missing; give it, {describe(hint)}: {path}=...")
-    if not conforms(value, hint):
+    check_number(path, value)
+    if not conforms(whole(value, hint), hint):
         made = made_by(value)
-        shown = repr(value) if made is None else f"a {made.__name__}"
-        raise UserError(f"{path} is {shown}, must be {describe(hint)}{nearest(value, hint)}")
+        seen = brief(value) if made is None else f"a {made.__name__}"
+        raise UserError(f"{path} is {seen}, must be {describe(hint)}{nearest(value, hint)}")
+
+
+def check_number(path: str, value: object) -> None:
+    """Numbers, in lists too, are finite and within the range of what computes with them."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            check_number(path, item)
+    elif isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+        raise UserError(f"{path} is {value}, must be a number within float32, to {LARGEST_FLOAT:g}")
+    elif isinstance(value, int) and not abs(value) < LARGEST_INT:
+        raise UserError(f"{path} is {brief(value)}, must be from -2^63 to 2^63 - 1")
+
+
+def whole(value: Any, hint: Any) -> Any:
+    """The value, with a whole number that is written as 1e5 as an integer where one is wanted."""
+    if isinstance(value, list):
+        items = [whole(item, (get_args(hint) or (Any,))[0]) for item in value]
+        return items if conforms(items, hint) else value
+    if isinstance(value, float) and value.is_integer() and not conforms(value, hint):
+        return int(value) if conforms(int(value), hint) else value
+    return value
+
+
+def settle(config: DictConfig) -> None:
+    """Make integers of the whole numbers that are written as 1e5, in place."""
+    for key, value in list(dotted(OmegaConf.to_container(config, resolve=False))):
+        if isinstance(value, (float, list)):
+            parent, _, name = key.rpartition(".")
+            settled = whole(value, hint_of(config, parent, name))
+            if settled is not value:
+                OmegaConf.update(config, key, settled)
+
+
+def hint_of(config: DictConfig, parent: str, name: str) -> Any:
+    """The annotation of the option ``parent.name``."""
+    if not parent:
+        return get_type_hints(Root).get(name, Any)
+    if parent in PLAIN:
+        return get_type_hints(PLAIN[parent]).get(name, Any)
+    target = OmegaConf.select(config, f"{parent}._target_")
+    return Any if target is None else hints_of(locate(target)).get(name, Any)
+
+
+def brief(value: object, length: int = 60) -> str:
+    """The value as a message shows it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def first_line(error: BaseException) -> str:

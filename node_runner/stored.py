@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from .config import home
 from .schema import UserError, dotted, first_line
 
 try:
@@ -136,7 +137,7 @@ def unfinished(config: DictConfig) -> tuple[Path, TextIO] | None:
     with the lock on it.
     """
     wanted, found = comparable(config), []
-    for file in Path(config.paths.out).rglob("command.yaml"):
+    for file in Path(home(config.paths.out)).rglob("command.yaml"):
         folder = file.parent
         checkpoints = [p for p in folder.glob("checkpoints/*.pt") if p.stem in ("last", "previous")]
         if checkpoints and state_of(folder) not in FINISHED:

@@ -24,6 +24,7 @@ CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}
 # What does not make another sweep of it.
 PLACES = ("paths", "resume", "hydra", "hydra/launcher", "launcher")
 PLACES += ("runtime.device", "runtime.threads")
+LONGEST = 120  # of the part of a folder's name that says what is swept
 REFUSED = "refused.json"  # beside the result of a finished run, which is not to be touched
 
 
@@ -33,8 +34,10 @@ def folder_of(base: str, overrides: Sequence[Override]) -> Path:
     digest = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
     swept = [o.key_or_group for o in overrides if o.is_sweep_override()]
     swept += [str(o.value()) for o in overrides if o.key_or_group == "sweep"]
-    name = "_".join([*(key.replace("/", ".") for key in swept), digest])
-    return Path(f"{base}_{name}")
+    name = "_".join(key.replace("/", ".") for key in swept)
+    if len(name) > LONGEST:  # a file system has 255 bytes for a name
+        name = f"{name[:LONGEST].rpartition('_')[0]}_and_more"
+    return Path(f"{base}_{name}_{digest}" if name else f"{base}_{digest}")
 
 
 def check_same(folder: Path, config: DictConfig) -> None:

@@ -185,11 +185,17 @@ def test_what_is_no_run_is_refused(typed, message, told):
 
 
 @pytest.mark.parametrize(
-    "typed", ["model.field.dim=3", "model=stack model.dim=3", "model=planar_nf model.dim=3"]
+    ("typed", "key"),
+    [
+        ("model.field.dim=3", "model.field.dim=2"),
+        ("model=stack model.dim=3", "model.dim=2"),
+        ("model=planar_nf model.dim=3", "model.dim=2"),
+    ],
 )
-def test_a_model_of_another_dimension_than_the_data_is_refused(typed, told):
+def test_a_model_of_another_dimension_than_the_data_is_refused_by_its_key(typed, key, told):
     line = told(*typed.split())
-    assert line.startswith("the model is for samples of shape [3] and 8gaussians has [2]: set the")
+    said = "the model is for samples of shape [3] and 8gaussians has [2]"
+    assert line == f"{said}: set {key}"
 
 
 def test_an_exact_divergence_of_images_is_refused_with_its_cost(told, tmp_path):

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from ..schema import UserError, unknown
+from ..streams import make_lenient
 from . import figures, formats
 from .compose import compose
 from .curves import NothingToDraw
@@ -27,17 +28,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``node-report``; exits with 0, or 2 if anything named could not be used. What
     could be used is reported all the same.
     """
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; a notebook's shell names another
+    make_lenient("stderr")
     complaints: list[str] = []
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may hold anything
     try:
+        if sys.stdout is not None:  # names of folders may hold anything
+            sys.stdout.reconfigure(errors="backslashreplace")
         report(arguments(argv), complaints)
     except BrokenPipeError:  # node-report ... | head
-        os._exit(OK)  # rather than complain again when standard output is closed
+        make_lenient("stdout")
     except (UserError, OSError) as error:
+        make_lenient("stdout")  # which may be what failed
         complaints.append(str(error))
     for line in complaints:
-        print(f"node-report: {' '.join(line.split())}", file=sys.stderr)
+        say(line)
     sys.exit(MISTAKE if complaints else OK)
+
+
+def say(line: str) -> None:
+    """One line on standard error."""
+    print(f"node-report: {' '.join(line.split())}", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,7 +106,7 @@ def report(args: argparse.Namespace, complaints: list[str]) -> None:
     """Print or write what was asked for, and add a line for each thing that could not be used."""
     results, unusable = read(find(args.paths, complaints.append), complaints.append)
     unusable += left_running(args.paths)
-    found = groups(results, complaints.append)
+    found = groups(results, say)
     if not results and not unusable:
         return
     composed = compose(found, unusable, args.paper)

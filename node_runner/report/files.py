@@ -94,8 +94,10 @@ def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[
 
 def parse(file: Path) -> dict[str, Any]:
     try:
+        if not file.is_file():  # a fifo would be waited for
+            raise OSError("it is not a file")
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no result of a run")

@@ -67,9 +67,11 @@ class Result:
     def lines(self) -> list[Any]:
         """The content of metrics.jsonl, read once."""
         path, found = self.folder / "metrics.jsonl", []
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         for line in text.splitlines():
-            with suppress(ValueError):  # a run that was killed may have cut the last
+            with suppress(
+                ValueError, RecursionError
+            ):  # a run that was killed may have cut the last
                 found.append(json.loads(line))
         return found
 
@@ -124,7 +126,7 @@ def groups(results: Iterable[Result], complain: Complain) -> list[Group]:
         if other is not result:
             complain(
                 f"seed {result.seed} is there twice with one configuration, in {other.folder} and "
-                f"in {result.folder}; the second is left out"
+                f"in {result.folder}: a command was run twice; the second is left out"
             )
     together = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in found.values()]
     return [Group(part) for whole in together for part in of_different_nets(whole)]

@@ -52,9 +52,14 @@ class Density(nn.Module):
         many dimensions.
         """
         if self.flow.shape not in (None, data.shape):
+            key, value = "model.dim", data.shape[0]
+            if isinstance(self.flow, CNF):
+                key = "model.field.dim"
+            elif len(self.flow.shape) > 1 or len(data.shape) > 1:
+                key, value = "model.shape", str(list(data.shape)).replace(" ", "")
             raise ValueError(
                 f"the model is for samples of shape {list(self.flow.shape)} and {data.name} has "
-                f"{list(data.shape)}: set the model's dim or shape to that"
+                f"{list(data.shape)}: set {key}={value}"
             )
         if not isinstance(data.train_batch(0), Tensor):
             raise ValueError(

@@ -21,6 +21,8 @@ from .randomness import seed_all
 log = logging.getLogger(__name__)
 
 THREADS = torch.get_num_threads()  # of the process as it started
+CORES = os.cpu_count() or 1
+MAX_THREADS = max(64, 4 * CORES)  # a run made on a larger machine can be resumed
 PACKAGES = ("node-runner", "torch", "torchvision", "hydra-core", "omegaconf", "tensorboard")
 
 
@@ -50,7 +52,7 @@ class Runtime:
         """Set threads, precision, determinism and seeds of this process; returns the device.
 
         Raises:
-            ValueError: if the device is not there, or threads is not positive.
+            ValueError: if the device is not there, or threads is out of range.
         """
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"runtime.device is {self.device!r}; choose from auto, cpu, cuda")
@@ -60,6 +62,11 @@ class Runtime:
             )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"runtime.threads is {self.threads}, must be at least 1")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise ValueError(
+                f"runtime.threads is {self.threads}, must be from 1 to {MAX_THREADS}; this machine "
+                f"has {CORES} cores"
+            )
         torch.set_num_threads(self.threads or THREADS)  # an earlier job of a sweep had its own
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it

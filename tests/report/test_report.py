@@ -2,7 +2,10 @@
 
 import csv
 import io
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -224,3 +227,52 @@ def test_what_can_be_used_is_reported_beside_the_complaints(report, runs):
     assert code == 2
     assert len(complaints) == 2
     assert "ODE-Net" in text and "0, 1 " in text
+
+
+def test_a_command_that_was_run_twice_is_said_and_is_no_mistake(report, runs):
+    leave(runs / "again", **odenet(seed=1))
+    code, text, (note,) = report(runs)
+    assert code == 0
+    assert "seed 1 is there twice" in note and "a command was run twice" in note
+    assert "ODE-Net" in text
+
+
+DAMAGED = {
+    "not json": "cannot be read",
+    "[" * 100000: "cannot be read",
+    "[]": "holds no result of a run",
+    "{}": "lacks state",
+    '{"state": NaN}': "lacks message",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=DAMAGED.values())
+def test_a_file_that_is_no_result_is_named_and_the_others_are_reported(content, report, runs):
+    (runs / "r" / "result.json").write_text(content)
+    code, text, (complaint,) = report(runs)
+    assert code == 2
+    assert f"{runs / 'r' / 'result.json'} {DAMAGED[content]}" in complaint
+    assert "ODE-Net" in text
+
+
+def test_pipes_in_place_of_files_are_not_waited_for(report, runs):
+    for name in ("result.json", "metrics.jsonl"):
+        (runs / "t0.001" / name).unlink()
+        os.mkfifo(runs / "t0.001" / name)
+    code, text, (complaint,) = report(runs, "--format", "html")
+    assert code == 2
+    assert "result.json cannot be read: it is not a file" in complaint
+    assert "ODE-Net" in text
+
+
+CLOSED = "a, b = os.pipe(); os.close(a); os.dup2(b, 1)"
+FULL = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+ENDINGS = [(CLOSED, 0, ""), (FULL, 2, "node-report: [Errno 28] No space left on device")]
+
+
+@pytest.mark.parametrize(("patch", "code", "said"), ENDINGS, ids=["closed", "full"])
+def test_a_report_that_cannot_be_printed_has_no_traceback(patch, code, said, runs):
+    call = f"import os\n{patch}\nfrom node_runner.report.cli import main\nmain([{str(runs)!r}])"
+    env = {**os.environ, "MPLBACKEND": "module://nothing"}
+    done = subprocess.run([sys.executable, "-c", call], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (code, said)

@@ -92,7 +92,7 @@ def test_data_of_another_shape_are_refused(dim, fits):
     task = Density(CNF(MLP(dim, (4,)), Solver(), Exact()), Solver())
     if fits:
         return task.check(Toy(0, CPU))
-    with pytest.raises(ValueError, match=r"shape \[3\] and 8gaussians has \[2\]: set the model's"):
+    with pytest.raises(ValueError, match=r"shape \[3\] and 8gaussians has \[2\]: set model\."):
         task.check(Toy(0, CPU))
 
 

@@ -1,0 +1,269 @@
+"""What may be typed: flags and overrides in any order, paths of any name, keys of swept groups."""
+
+import json
+import os
+
+import pytest
+from forked import node_run
+from hydra import compose, initialize_config_dir
+from test_cli import SMALL
+
+from node_runner import config, schema
+from node_runner.arguments import MAX_DEPTH, PATHS, for_jobs, parse, quoted
+from node_runner.schema import UserError
+from node_runner.sweep import folder_of
+
+ODD = [
+    "it's",
+    "a b",
+    "a,b",
+    "a=b",
+    "[a] {b} (c)",
+    "läufe",
+    "a\\",
+    "\\'",
+    "${a}",
+    "0",
+    "1_000",
+    "1e3",
+]
+ODD += ["true", "null", '"', "~a", "-x", "a:b", "#", "%s", "007"]
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("key", PATHS)
+def test_a_path_of_any_name_is_typed_in_quotes(key, name):
+    (override,) = parse([f"{key}={quoted(name)}"]).overrides
+    assert override.value() == name.replace("${", "\\${")
+    config.register()
+    if key == "paths.out":
+        with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
+            assert compose("config", [override.input_line]).paths.out == name
+
+
+@pytest.mark.parametrize(
+    "name", ["it's", "a b", "läufe", "a (1)", "a[1]", "0", "12", "1e3", "true"]
+)
+@pytest.mark.parametrize("key", PATHS)
+def test_a_path_needs_no_quotes_where_it_can_mean_nothing_else(key, name):
+    (override,) = parse([f"{key}={name}"]).overrides
+    assert override.value() == name
+
+
+@pytest.mark.parametrize("typed", ["{}=~/x", "{}='~/x'", '{}="~/x"'])
+@pytest.mark.parametrize("key", [*PATHS, "data.own", "+data.own"])
+def test_the_home_folder_is_meant_by_its_sign(key, typed, monkeypatch):
+    monkeypatch.setenv("HOME", "/a home/of's")
+    (override,) = parse([typed.format(key)] if key in PATHS else [f"{key}='~/x'"]).overrides
+    assert override.value() == "/a home/of's/x"
+
+
+def test_the_home_folder_is_meant_in_lists_and_sweeps_and_nowhere_else(monkeypatch):
+    monkeypatch.setenv("HOME", "/home")
+    texts = parse(["a=~/x,~/y", "a=[~/x,'~/y']", "a='x~/y'", "~a.b", "--config-dir", "."]).texts
+    assert texts == ["a=/home/x,/home/y", "a=[/home/x,'/home/y']", "a='x~/y'", "~a.b"]
+
+
+@pytest.mark.parametrize("flags", [["-m"], ["--cfg", "job"], ["--config-dir", "."], ["-h"]])
+def test_flags_stand_anywhere_among_the_overrides(flags):
+    first = parse([*flags, "a=1", "b=2,3"])
+    assert parse(["a=1", *flags, "b=2,3"]) == parse(["a=1", "b=2,3", *flags]) == first
+    assert (len(first.flags), first.texts) == (len(flags), ["a=1", "b=2,3"])
+
+
+MISTAKES = [
+    (["--experimental-rerun", "x"], "resume=PATH resumes a run"),
+    (["--config-path", "x"], "--config-dir DIR adds files of your own"),
+    (["--config-name", "x"], "--config-dir DIR adds files of your own"),
+    (["--resolve"], "--resolve goes with --cfg job"),
+    (["--package", "model"], "--package model goes with --cfg job"),
+    (["--info", "x"], "invalid choice: 'x'"),
+    (["--nope"], "unrecognized arguments: --nope"),
+    (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
+    ([f"tol={'[' * 150}1{']' * 150}"], f"is 150 brackets deep, must be at most {MAX_DEPTH}"),
+    ([f"seed={'9' * 5000}"], "Exceeds the limit"),
+    (["solver"], "'solver' is no override"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "message"), MISTAKES, ids=[m for _, m in MISTAKES])
+def test_a_mistake_in_flags_or_grammar_is_told_in_a_line(typed, message):
+    with pytest.raises(UserError) as told:
+        parse(typed)
+    assert message in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_value_of_a_sweep_is_left_to_its_jobs_as_it_was_typed():
+    typed = ["a.b=0.25", "+a.c=[1,2]", "a.d='x, y'", "a.e=null", "model/stem=res", "tol=1e-3,1e-5"]
+    typed += ["paths.out=x", "hydra.verbose=true", "~a.f", "task=trajectory"]
+    given = [for_jobs(override) for override in parse(typed).overrides]
+    assert given[:5] == [
+        *("a.b=choice(0.25)", "+a.c=choice([1,2])", "a.d=choice('x, y')", "++a.e=null"),
+        "model/stem=choice(res)",
+    ]
+    assert given[5:] == typed[5:]
+
+
+def results(folder):
+    found = [json.loads(path.read_text()) for path in sorted(folder.rglob("result.json"))]
+    return [(result["state"], result["options"]) for result in found]
+
+
+def test_a_sweep_over_methods_takes_their_own_keys(tmp_path):
+    sweep = ["-m", "solver=rk4,rk38", *SMALL, "solver.step_size=0.2", "eval_solver.step_size=0.5"]
+    done = node_run(tmp_path, *sweep)
+    assert done.returncode == 0, done.stderr
+    states, options = zip(*results(tmp_path), strict=True)
+    assert states == ("done", "done")
+    assert [o["solver.method"] for o in options] == ["rk4", "rk38"]
+    assert {(o["solver.step_size"], o["eval_solver.step_size"]) for o in options} == {(0.2, 0.5)}
+
+
+@pytest.mark.parametrize("swept", ["solver=rk4,dopri5", "solver=dopri5,rk4"])
+def test_a_key_that_one_job_of_a_sweep_lacks_is_refused_with_that_job(swept, tmp_path):
+    done = node_run(tmp_path, "-m", swept, *SMALL, "solver.step_size=0.2")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "the job with solver=dopri5: unknown solver.step_size" in line
+
+
+def test_a_sweep_in_a_folder_with_odd_signs_is_evaluated_by_the_number_of_a_job(tmp_path):
+    name = "it's, [ä] = 1"
+    sweep = ["solver=tsit5", "-m", *SMALL, f"paths.out={quoted(name)}", "seed=0,1"]
+    done = node_run(tmp_path, *sweep)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = {path.parents[1] for path in (tmp_path / name).rglob("command.yaml")}
+    here = node_run(sweep, "mode=evaluate", "run=0")
+    assert here.returncode == 0, here.stderr
+    (evaluated,) = (sweep / "outputs").rglob("result.json")
+    assert json.loads(evaluated.read_text())["mode"] == "evaluate"
+    again = node_run(sweep, "resume=1")
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_folder_of_a_sweep_over_many_keys_has_a_name_that_a_disk_takes():
+    keys = [f"model.some_field.option_{i}" for i in range(15)]
+    overrides = [parse([f"{key}=1,2"]).overrides[0] for key in keys]
+    name = folder_of("sweep", overrides).name
+    assert len(name) < 160
+    assert name.startswith(f"sweep_{keys[0]}_{keys[1]}")
+    assert name != folder_of("sweep", overrides[:-1]).name
+
+
+def test_a_group_is_chosen_once_and_a_value_may_be_given_again(tmp_path):
+    done = node_run(tmp_path, "solver=rk4", *SMALL, "solver=tsit5")
+    assert done.returncode == 2
+    assert "solver=rk4 and solver=tsit5: solver is chosen twice" in done.stderr
+    again = node_run(tmp_path, "solver=rk4", "solver=rk4", "seed=1", *SMALL, "seed=2")
+    assert again.returncode == 0, again.stderr
+    assert results(tmp_path)[0][1]["seed"] == 2
+
+
+def composed(*overrides):
+    config.register()
+    with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
+        return compose("config", list(overrides))
+
+
+def test_a_whole_number_may_be_written_with_an_exponent():
+    made = composed("trainer.max_steps=1e5", "model.field.hidden=[1e1,16.0]", "seed=1e1", "tol=1.0")
+    schema.check(made)
+    assert repr(made.trainer.max_steps) == "100000"
+    assert repr(list(made.model.field.hidden)) == "[10, 16]"
+    assert (repr(made.seed), repr(made.tol)) == ("10", "1.0")
+    with pytest.raises(UserError, match=r"trainer\.max_steps is 1\.5, must be an integer"):
+        schema.check(composed("trainer.max_steps=1.5"))
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "1e300", "9" * 25])
+@pytest.mark.parametrize("key", ["tol", "optimizer.lr", "trainer.max_steps", "task.extent", "seed"])
+def test_a_number_beyond_what_computes_with_it_is_refused(key, number):
+    with pytest.raises(UserError, match=rf"{key} is .*, must be"):
+        schema.check(composed(f"{key}={number}"))
+
+
+TARGETS = [
+    "null",
+    "1",
+    "[a]",
+    "''",
+    "os.system",
+    "builtins.input",
+    "torch",
+    "math.pi",
+    "torch.nope",
+]
+TARGETS += ["node_runner.ode.Solver.nope", "a..b", "sys.exit", "builtins.dict", "torch.nn.Tanh"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("node", ["task", "data", "solver", "solver.gradient", "trainer"])
+def test_what_makes_no_such_object_is_refused_by_name(node, target, capfd):
+    with pytest.raises(UserError) as told:
+        node = f"{node}={{_target_:{target}}}" if "." in node else f"{node}._target_={target}"
+        schema.check(composed(node))
+    assert "\n" not in str(told.value).strip()
+    assert capfd.readouterr().err == ""
+
+
+def stands_for(stream):
+    """What is called in the child first: a stream that cannot be written to."""
+
+    def closed():
+        read, write = os.pipe()
+        os.close(read)
+        os.dup2(write, stream)
+
+    def full():
+        os.dup2(os.open("/dev/full", os.O_WRONLY), stream)
+
+    return {"closed": closed, "full": full}
+
+
+@pytest.mark.parametrize("kind", ["closed", "full"])
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_run_ends_as_it_would_when_nobody_reads(stream, kind, tmp_path):
+    done = node_run(tmp_path, *SMALL, before=stands_for(stream)[kind])
+    assert done.returncode == 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert results(tmp_path)[0][0] == "done"
+
+
+def test_a_terminal_that_lacks_a_sign_and_a_notebook_change_nothing(tmp_path):
+    def before():
+        import sys
+
+        sys.stdout.reconfigure(encoding="ascii", errors="strict")
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+
+    done = node_run(tmp_path, *SMALL, before=before)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "test nll" in done.stdout and "\\xb1" in done.stdout
+    assert list(tmp_path.rglob("figures/*.png"))
+
+
+@pytest.mark.parametrize(
+    "typed", ["data.batch_size=1000000000000", "model.field.hidden=[10000000,10000000]"]
+)
+def test_what_is_too_large_for_the_memory_is_told_in_a_line(typed, tmp_path):
+    done = node_run(tmp_path, *[text for text in SMALL if not typed.startswith(text[:9])], typed)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "out of memory: there is no room for" in line
+    assert "reduce data.batch_size or the sizes of the model" in line
+
+
+def test_the_home_folder_is_meant_by_files_and_the_environment_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NODE_RUNNER_DATA", "~/data")
+    there = tmp_path / "mine" / "data"
+    there.mkdir(parents=True)
+    text = "_target_: node_runner.data.csv.Csv\nfile: ~/none.csv\n"
+    (there / "own.yaml").write_text(text)
+    done = node_run(tmp_path, "task=odenet_mnist", "mode=fetch")
+    assert f"{tmp_path}/home/data/MNIST" in done.stderr
+    own = node_run(tmp_path, "task=trajectory", "data=own", "--config-dir", "mine")
+    assert f"{tmp_path}/home/none.csv" in own.stderr
+    assert not (tmp_path / "~").exists()
