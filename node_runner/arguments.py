@@ -120,7 +120,7 @@ def _parse_override(text: str) -> Override:
     try:
         override = read(text)
     except (HydraException, ValueError, RecursionError) as error:
-        bare = raw.strip()
+        bare = text.partition("=")[2].strip()
         if not path or "=" in raw or bare[:1] in ("'", '"', "[", "{"):
             hint = "; a path with odd signs needs quotes: \"run='PATH'\"" if path else ""
             raise UserError(
