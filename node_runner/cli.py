@@ -29,6 +29,7 @@ from .sweep import BUG, CODES, MISTAKE, OK, SIGNAL, check_same, forget_failure, 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+LONGEST = 2000  # of a complaint, in signs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -100,7 +101,8 @@ def checked(argv: list[str]) -> tuple[list[str], Path | None]:
 
 def complain(error: BaseException) -> int:
     """One line on standard error for a mistake of the user's."""
-    print(f"node-run: {' '.join(str(error).split())}", file=sys.stderr)
+    line = " ".join(str(error).split())
+    print(f"node-run: {line if len(line) < LONGEST else line[:LONGEST] + '...'}", file=sys.stderr)
     return MISTAKE
 
 

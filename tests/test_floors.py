@@ -13,7 +13,17 @@ FLOORS = {
     "first": {"flow", "latent", "odenet", "trajectory"},
     "second": {"tasks"},
     "top": {"annotation", "schema", "config", "stored", "sweep", "command_line", "result", "run"}
-    | {"build", "data_state", "cli", "launcher", "report", "__main__", "__init__"},
+    | {
+        "arguments",
+        "streams",
+        "build",
+        "data_state",
+        "cli",
+        "launcher",
+        "report",
+        "__main__",
+        "__init__",
+    },
 }
 LEVEL = {room: level for level, rooms in enumerate(FLOORS.values()) for room in rooms}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -136,8 +136,8 @@ def test_a_sweep_in_a_folder_with_odd_signs_is_evaluated_by_the_number_of_a_job(
     (sweep,) = {path.parents[1] for path in (tmp_path / name).rglob("command.yaml")}
     here = node_run(sweep, "mode=evaluate", "run=0")
     assert here.returncode == 0, here.stderr
-    (evaluated,) = (sweep / "outputs").rglob("result.json")
-    assert json.loads(evaluated.read_text())["mode"] == "evaluate"
+    modes = [json.loads(path.read_text())["mode"] for path in sweep.rglob("result.json")]
+    assert sorted(modes) == ["evaluate", "train", "train"]
     again = node_run(sweep, "resume=1")
     assert again.returncode == 0, again.stderr
 
