@@ -16,7 +16,8 @@ from . import stored
 from .annotation import methods
 from .config import home
 from .data_state import construct_data, state_of
-from .result import as_typed, shown, write_json
+from .disk import remove_partial_files, write_json
+from .result import as_typed, shown
 from .run import Run
 from .schema import UserError, told
 from .stored import leaves
@@ -61,7 +62,8 @@ def build(
     typed = stored.write(folder, config)
     here = environment(device)
     write_json(folder / "env.json", here)
-    logger = Logger(folder, state.progress.step if resumes else None)
+    done = state.progress
+    logger = Logger(folder, done.step, done.points) if resumes else Logger(folder)
     made = (device, runtime, data, trainer, state, logger, lock)
     return Run(name, folder, config, typed, here, *made)
 
@@ -84,14 +86,35 @@ def go_on(state: TrainingState, folder: Path, total: int, device: torch.device) 
     Raises:
         UserError: if it is of something else, or further than the run is to go.
     """
+    remove_partial_files(folder)
     checkpoints = Checkpoints(folder / "checkpoints")
-    if checkpoints.last.exists() or checkpoints.previous.exists():
-        told(state.load_state_dict, told(checkpoints.newest, device), str(folder))
+    newest = None
+    if checkpoints.exist():
+        newest = told(checkpoints.newest, device)
+        told(state.load_state_dict, newest, str(checkpoints.folder))
+    else:
+        refuse_to_repeat(folder)
     step = state.progress.step
     if step > total:
         raise UserError(f"{folder} has done {step} steps, and the limits typed are {total}")
+    if newest is not None:
+        checkpoints.mend_best(newest)
     (folder / "result.json").unlink(missing_ok=True)  # it is no longer true
     log.info("%s goes on from step %d", shown(folder), step)
+
+
+def refuse_to_repeat(folder: Path) -> None:
+    """A result is not replaced by training from step 0 because its checkpoints are gone.
+
+    Raises:
+        UserError: if the folder holds one of a trained run.
+    """
+    result = stored.result_of(folder)
+    if result.get("mode") == "train" and (result.get("state") == "done" or result.get("metrics")):
+        raise UserError(
+            f"{shown(folder)} holds the result of {result.get('steps')} steps, but no checkpoint "
+            f"to resume; bring {shown(folder / 'checkpoints')} back, or train in another folder"
+        )
 
 
 def prepare(task: nn.Module, runtime: Runtime) -> None:

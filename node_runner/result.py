@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -15,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from . import stored
 from .arguments import quoted
 from .schema import dotted
-from .training import write_whole
 
 if TYPE_CHECKING:
     from .run import Run
@@ -176,8 +174,3 @@ def flat(config: DictConfig) -> dict[str, object]:
     """Options by dotted name, for TensorBoard's table."""
     tree = OmegaConf.to_container(config, resolve=True)
     return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all; NaN is written as Python does and read by Python."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")

@@ -15,20 +15,23 @@ outputs/<task>/<stamp>/
 from __future__ import annotations
 
 import logging
-import threading
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
+from .disk import write_json
 from .ode import SolverError
-from .result import flat, report, result, shown, write_json
+from .result import flat, report, result, shown
 from .schema import OF_A_RUN, told
 from .training import (
+    CheckpointError,
     Checkpoints,
     Data,
     Diverged,
@@ -109,11 +112,11 @@ class Run:
         """Returns the state and why it is not plainly done."""
         log.info("%s: %s parameters on %s", self.name, f"{self.parameters():,}", self.device)
         if self.config.mode in OF_A_RUN:
-            self.load(Path(self.config.run))
+            message = self.load(Path(self.config.run))
             if self.config.mode == "evaluate":
                 self.test_weights()
             self.exhibit()
-            return "done", None
+            return "done", message
         steps = self.trainer.steps(self.data)
         log.info("%d steps, in %s", steps, shown(self.folder))
         trace = profiler(self.folder / "tb") if self.runtime.profile else None
@@ -124,34 +127,62 @@ class Run:
         self.interrupt.deferred = False
         if self.interrupt.received is not None:
             raise Interrupted(self.interrupt.received)
-        self.choose()
+        lost = self.choose()
         self.test_weights()
         self.exhibit()
-        return ending.state, ending.message
+        return ending.state, "; ".join(filter(None, (ending.message, lost))) or None
 
-    def choose(self) -> None:
-        """Put the weights to be evaluated into the task."""
+    def choose(self) -> str | None:
+        """Put the weights to be evaluated into the task. Returns what is wrong with them."""
         done, split = self.state.progress, self.trainer.best_on
         self.weights = {"step": done.step, "chosen": "the last"}
         if split is not None and done.best_step is not None:
-            path, metric = self.checkpoints.best, self.task.headline.metric
-            best = told(load_checkpoint, path, self.device)
-            told(self.state.load_weights, best, str(path))
+            return self.choose_best(split)
+        return None
+
+    def choose_best(self, split: str) -> str | None:
+        """Put the best weights into the task; where they are lost, the last stay there. Returns
+        what is wrong, which is logged too.
+        """
+        done, there = self.state.progress, self.checkpoints
+        lost = None
+        for path in (there.best, there.last, there.previous):
+            try:
+                best = load_checkpoint(path, self.device)
+                if path != there.best and best["progress"]["step"] != done.best_step:
+                    continue
+                self.state.load_weights(best, str(path))
+            except CheckpointError as error:
+                lost = lost or f"{error}; the last weights are tested"
+                continue
             found = best["progress"]  # a run that was killed may have found it later than ``done``
+            metric = self.task.headline.metric
             reason = f"the lowest {split} {metric}, {found['best']:.4g}"
             self.weights = {"step": found["best_step"], "chosen": reason, "split": split}
+            return None
+        log.warning("%s", lost)
+        return lost
 
-    def load(self, path: Path) -> None:
-        """Put the weights of a checkpoint, or those that a run would evaluate, into the task."""
+    def load(self, path: Path) -> str | None:
+        """Put the weights of a checkpoint, or those that a run would evaluate, into the task.
+        Returns what is wrong with them, which is logged too.
+        """
+        there, chooses = Checkpoints(path / "checkpoints"), False
+        paths = (path,)
         if path.is_dir():
-            there = Checkpoints(path / "checkpoints")
-            best = self.trainer.best_on is not None and there.best.exists()
-            path = there.best if best else there.last
-        checkpoint = told(load_checkpoint, path, self.device)
+            chooses = self.trainer.best_on is not None
+            best = (there.best,) if chooses and os.path.lexists(there.best) else ()
+            paths = (*best, there.last, there.previous)
+        checkpoint, path, said = told(there.load_first, paths, self.device)
         told(self.state.load_weights, checkpoint, str(path))
         for key in ("step", "seconds"):
             setattr(self.state.progress, key, checkpoint["progress"][key])
         self.weights = {"step": self.state.progress.step, "chosen": str(path)}
+        best_step = checkpoint["progress"]["best_step"]
+        if chooses and len(paths) == 2 and best_step not in (None, self.state.progress.step):
+            said = f"{there.best} is absent; these are not the best weights, of step {best_step}"
+            log.warning("%s", said)
+        return said
 
     def test_weights(self) -> None:
         """Evaluate on the test set."""
@@ -161,7 +192,11 @@ class Run:
             self.logger.scalars(self.final_metrics(), step)
 
     def exhibit(self) -> None:
-        """Draw what there is to show: all of it if that is what was asked for."""
+        """Draw what there is to show: all of it if that is what was asked for.
+
+        Raises:
+            OSError: naming what could not be written; the rest has been.
+        """
         task, step = self.state.evaluated, self.state.progress.step
         show = task.show
         if self.config.mode == "sample":
@@ -173,14 +208,19 @@ class Run:
             log.warning("no pictures: %s", error)
             return
         self.scalars = exhibit.scalars
-        if self.scalars:
-            self.logger.scalars(self.scalars, step)
-        for name, figure in exhibit.figures.items():
-            self.logger.figure(name, figure, step)
-        for name, array in exhibit.arrays.items():
-            self.logger.array(name, array)
-        for name, frames in exhibit.animations.items():
-            self.logger.animation(name, frames)
+        keep = self.logger
+        writes = [partial(keep.scalars, self.scalars, step)] if self.scalars else []
+        writes += [partial(keep.figure, *named, step) for named in exhibit.figures.items()]
+        writes += [partial(keep.array, *named) for named in exhibit.arrays.items()]
+        writes += [partial(keep.animation, *named) for named in exhibit.animations.items()]
+        failed: list[OSError] = []
+        for write in writes:
+            try:
+                write()
+            except OSError as error:
+                failed.append(error)
+        if failed:
+            raise OSError("; ".join(map(str, failed))) from failed[0]
 
     def final_metrics(self) -> dict[str, float]:
         return {**{f"test/{k}": v["mean"] for k, v in self.test.items()}, **self.scalars}
@@ -189,12 +229,29 @@ class Run:
         return sum(p.numel() for p in self.task.parameters())
 
     def close(self, state: str, message: str | None) -> None:
-        """Write the result and everything that is still open."""
-        write_json(self.folder / "result.json", result(self, state, message))
-        self.logger.hparams(flat(self.config), self.final_metrics())
-        self.logger.close()
-        log.info("%s", report(self, state, message))
-        self.lock.close()
+        """Write everything that is still open, and last the result: where there is one, all that
+        it speaks of is there.
+
+        Raises:
+            OSError: if something could not be written. The result says so if there is room for it.
+        """
+        self.interrupt.deferred = True  # the little that is left is done first
+        missing: OSError | None = None
+        try:
+            self.logger.hparams(flat(self.config), self.final_metrics())
+            self.logger.flush()
+        except OSError as error:
+            missing = error
+            if state != "failed":
+                state, message = "failed", f"OSError: {error}"
+        try:
+            write_json(self.folder / "result.json", result(self, state, message))
+            log.info("%s", report(self, state, message))
+        finally:
+            self.logger.close()
+            self.lock.close()
+        if missing is not None:
+            raise missing
 
 
 @contextmanager
@@ -202,15 +259,10 @@ def log_file(folder: Path) -> Iterator[None]:
     """What is logged goes to run.log too."""
     handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    # A full disk is told once, by what fails on it: not by each line, nor by TensorBoard's thread,
-    # whose error comes back to the thread that writes next.
-    handler.handleError = lambda record: None
-    former = threading.excepthook
-    threading.excepthook = lambda a: None if isinstance(a.exc_value, OSError) else former(a)
+    handler.handleError = lambda record: None  # a full disk is told once, by what fails on it
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
-        threading.excepthook = former
         logging.getLogger().removeHandler(handler)
         handler.close()

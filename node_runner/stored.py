@@ -7,7 +7,6 @@ change the run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .config import home
+from .disk import read_json, write_whole
 from .schema import UserError, dotted, first_line
 
 try:
@@ -92,8 +92,6 @@ def nearest_run(folder: Path) -> str:
 
 def write(folder: Path, config: DictConfig) -> list[str]:
     """Leave what ``read`` reads, of the job that Hydra is running. Returns its overrides."""
-    from .training import write_whole  # torch takes seconds to import; --help should not wait
-
     job = HydraConfig.get()
     kept = config.copy()
     with open_dict(kept):
@@ -160,9 +158,10 @@ def comparable(config: DictConfig) -> dict[str, Any]:
 def result_of(folder: Path, name: str = "result.json") -> dict[str, Any]:
     """The content of result.json; nothing while there is none."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        content = read_json(folder / name)
     except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 def state_of(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from . import stored
+from .disk import write_json
 from .schema import UserError
 
 OK, BUG, MISTAKE, DIVERGED, SIGNAL = 0, 1, 2, 3, 128
@@ -58,8 +60,6 @@ def check_same(folder: Path, config: DictConfig) -> None:
 
 def record_failure(folder: Path, config: DictConfig, message: str, code: int) -> None:
     """Leave word of a job that failed, whether or not it came to be a run."""
-    from .result import write_json  # torch takes seconds to import; --help should not wait
-
     with suppress(OSError):
         if not (folder / "command.yaml").exists():
             stored.write(folder, config)
@@ -119,5 +119,8 @@ def outcome(folder: Path) -> tuple[str, str]:
     if not result:
         return "unfinished", ""
     metrics = {k: v["mean"] for k, v in result["metrics"].items() if k.startswith("test/")}
-    figures = [f"{k.removeprefix('test/')} {mean:.4g}" for k, mean in metrics.items()]
+    figures = [
+        f"{k.removeprefix('test/')} {nan if mean is None else mean:.4g}"
+        for k, mean in metrics.items()
+    ]
     return result["state"], "  ".join(figures) or (result["message"] or "")[:100]

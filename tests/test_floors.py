@@ -9,6 +9,7 @@ import node_runner
 
 ROOT = Path(node_runner.__file__).parent
 FLOORS = {
+    "below": {"disk"},
     "ground": {"ode", "fields", "nets", "data", "training"},
     "first": {"flow", "latent", "odenet", "trajectory"},
     "second": {"tasks"},

@@ -189,7 +189,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew_in_its_folder(tmp_
     assert code == 0, text
     run = only_run(tmp_path)
     before = everything(run)
-    for file in (run / "checkpoints").iterdir():
+    for file in [*(run / "checkpoints").iterdir(), run / "result.json"]:
         file.unlink()
     code, text = finish(tmp_path, f"resume={run}")
     assert code == 0, text

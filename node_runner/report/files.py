@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..annotation import conforms
+from ..disk import read_json
 from ..schema import UserError
 from .results import Complain, Result
 
@@ -94,13 +95,15 @@ def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[
 
 def parse(file: Path) -> dict[str, Any]:
     try:
-        if not file.is_file():  # a fifo would be waited for
-            raise OSError("it is not a file")
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no result of a run")
+    metrics = content.get("metrics")
+    for metric in metrics.values() if isinstance(metrics, dict) else ():
+        if isinstance(metric, dict) and metric.get("mean", nan) is None:
+            metric["mean"] = nan  # JSON has no other word for it
     return content
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from ..disk import from_json, open_regular
+
 Complain = Callable[[str], None]
 
 
@@ -58,7 +60,7 @@ class Result:
         """The points (step, value of each tag) of metrics.jsonl that have all of these tags."""
         wanted = ("step", *tags)
         return [
-            tuple(point[tag] for tag in wanted)
+            tuple(nan if point[tag] is None else point[tag] for tag in wanted)
             for point in self.lines
             if isinstance(point, dict) and point.keys() >= set(wanted)
         ]
@@ -66,13 +68,15 @@ class Result:
     @cached_property
     def lines(self) -> list[Any]:
         """The content of metrics.jsonl, read once."""
-        path, found = self.folder / "metrics.jsonl", []
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.splitlines():
-            with suppress(
-                ValueError, RecursionError
-            ):  # a run that was killed may have cut the last
-                found.append(json.loads(line))
+        found = []
+        try:
+            with open_regular(self.folder / "metrics.jsonl") as file:
+                content = file.read()
+        except OSError:
+            return []
+        for line in content.splitlines():
+            with suppress(ValueError):  # a run that was killed may have cut the last
+                found.append(from_json(line))
         return found
 
 

@@ -2,7 +2,6 @@
 
 from .checkpoint import CheckpointError, Checkpoints, load_checkpoint, save_checkpoint
 from .ending import Diverged, Ending
-from .files import write_whole
 from .interrupt import Interrupt, Interrupted
 from .logger import Logger
 from .metrics import Summary, evaluate
@@ -35,5 +34,4 @@ __all__ = [
     "evaluate",
     "load_checkpoint",
     "save_checkpoint",
-    "write_whole",
 ]

@@ -9,9 +9,10 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .checkpoint import check_tensors
+from .checkpoint import CheckpointError, check_tensors
 from .metrics import Means
 from .randomness import random_state, set_random_state
+from .state_checks import check_optimizer, check_parts
 from .task import Task
 
 
@@ -26,6 +27,7 @@ class Progress:
         best, best_step: the lowest headline metric among the evaluations that choose, and where.
         waited: evaluations since then.
         drops: of the learning rate, for want of improvement.
+        points: of metrics.jsonl until here; None in a state of an earlier version.
     """
 
     step: int = 0
@@ -35,6 +37,7 @@ class Progress:
     best_step: int | None = None
     waited: int = 0
     drops: int = 0
+    points: int | None = 0
 
 
 @dataclass
@@ -82,19 +85,32 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any], source: str) -> None:
-        """Go on from a state; also sets the global random number generators.
+        """Resume from a state; also sets the global random number generators.
 
         Raises:
-            CheckpointError: naming what differs, if it is that of another task.
+            CheckpointError: naming what differs, if it is that of another task or malformed.
         """
+        check_parts(state, source)
         check_tensors(self.task.state_dict(), state["task"], source)
-        self.task.load_state_dict(state["task"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema is not None and state["ema"] is not None:
-            self.ema.load_state_dict(state["ema"])
-        self.progress = Progress(**state["progress"])
-        self.means = Means(**state["means"])
-        set_random_state(state["random"])
+        if (self.ema is None) != (state["ema"] is None):
+            raise CheckpointError(
+                f"{source} has {'no' if state['ema'] is None else 'a'} moving average of the "
+                f"weights, and trainer.ema asks for {'none' if self.ema is None else 'one'}"
+            )
+        if self.ema is not None:
+            check_tensors(self.ema.state_dict(), state["ema"], f"{source}, moving average")
+        begun = state["progress"]["step"] > 0
+        check_optimizer(self.optimizer, state["optimizer"], begun, f"{source}, optimizer")
+        try:
+            self.task.load_state_dict(state["task"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
+            self.progress = Progress(**{"points": None, **state["progress"]})
+            self.means = Means(**state["means"])
+            set_random_state(state["random"])
+        except Exception as error:  # what the checks leave is as odd as whoever made it
+            raise CheckpointError(f"{source} cannot be used: {_first_line(error)}") from error
 
     def load_weights(self, state: dict[str, Any], source: str) -> None:
         """Put the weights that are evaluated into the task, and nothing else.
@@ -102,9 +118,14 @@ class TrainingState:
         Raises:
             CheckpointError: naming what differs, if they are those of another task.
         """
+        check_parts(state, source, ("task", "ema", "progress"))
         weights = state["task"]
         if state["ema"] is not None:
             prefix, averaged = "module.", state["ema"].items()
             weights = {k.removeprefix(prefix): v for k, v in averaged if k.startswith(prefix)}
         check_tensors(self.evaluated.state_dict(), weights, source)
         self.evaluated.load_state_dict(weights)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -243,6 +243,7 @@ class Trainer:
         if not all(bool(p.isfinite().all()) for p in state.task.parameters()):
             raise Diverged(f"a weight is not finite after step {step}")
         logger.flush()  # first: what a checkpoint counts as done must be on the curves
+        state.progress.points = logger.points
         checkpoints.save(state.state_dict(), best)
 
 

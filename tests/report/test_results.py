@@ -111,7 +111,7 @@ WRONG = [
     ({"data": {}}, "data.name, data.part, data.sizes"),
     ({"headline": {"metric": 3, "unit": "%", "factor": 1.0}}, "headline.metric"),
     ({"nfe": {"forward": "x", "backward": 1.0, "evaluation": None}}, "nfe.forward"),
-    ({"metrics": {"test/error": {"mean": None}, "test/nll": 3}}, "metrics.test/error, metrics."),
+    ({"metrics": {"test/error": {"mean": "x"}, "test/nll": 3}}, "metrics.test/error, metrics."),
 ]
 
 
