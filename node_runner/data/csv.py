@@ -56,8 +56,9 @@ class Csv(Trajectories):
     Times and values are as in the file, in float64, times less ``origin``, the first one.
 
     A run that is evaluated on another file has the columns and the origin of its training. A file
-    that begins later, or at the same time with the same values, is taken for the same trajectory; a
-    file that begins otherwise is ``another`` one, whose time counts from its own first row.
+    that begins while the run's lasts is taken for the same trajectory, unless it begins at the same
+    time with other values; one that begins otherwise for ``another``, whose time counts from its
+    own first row.
 
     Args:
         file: path.
@@ -109,8 +110,9 @@ class Csv(Trajectories):
             "validation": Batch(observed, others),
             "test": Batch(observed, others, beyond),
         }
-        super().__init__("csv", Path(file).name, found.names, splits, origin, another=another)
-        self.start = found.values[:1] if state is None else state["start"].cpu()
+        own = {"start": found.values[:1], "run": state, "another": another}
+        super().__init__("csv", Path(file).name, found.names, splits, origin, **own)
+        self.run = {"end": float(found.times[-1]), **self.run}
 
 
 def part(found: Observations, origin: float, chosen: Tensor, device: torch.device) -> Series:
@@ -150,21 +152,26 @@ def begins_otherwise(
         ValueError: if it is said to be of the run's, and begins before it.
     """
     after = float(found.times[0]) - run["origin"]
-    where = f"{file} begins at {float(found.times[0]):.12g}, the run's data at {run['origin']:.12g}"
+    where = (
+        f"{file} begins at {float(found.times[0]):.12g}, the run's data went from "
+        f"{run['origin']:.12g} to {run['end']:.12g}"
+    )
     if same is not None:
         if same and after < 0:
             raise ValueError(f"{where}, so it is another trajectory: data.same_trajectory=false")
         return not same
     near = 1e-3 * spread(found.values)  # as rounded by another program
     miss = (found.values[0] - run["start"][0].to(found.values)).abs()
-    if after == 0 and not bool((miss > near).any()):  # a missing value, nan, agrees
+    differs = bool((miss > near).any())  # not where a value is missing, nan
+    if after == 0 and not differs:
         return False
-    if after > 0:
-        remedy = "the same trajectory, predicted from the run's start; data.same_trajectory=false"
-    else:
+    another = after <= 0 or found.times[0] > run["end"]
+    if another:
         remedy = "another trajectory, predicted from its first values; data.same_trajectory=true"
+    else:
+        remedy = "the same trajectory, predicted from the run's start; data.same_trajectory=false"
     log.warning("%s: it is taken for %s says otherwise", where, remedy)
-    return after <= 0
+    return bool(another)
 
 
 def spread(values: Tensor) -> Tensor:

@@ -204,14 +204,19 @@ def read_array(path: Path, columns: int | None = None) -> np.ndarray:
     Raises:
         ValueError: for another kind of file, and as ``check_array``.
     """
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             x = np.lib.format.read_array(file, allow_pickle=False)
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} is no whole .npy file of numbers ({reason})") from error
+        except Exception as error:  # numpy raises TokenError, MemoryError and others for headers
+            raise not_npy(path, "numbers", error) from error
     check_array(x, str(path), columns)
     return x.astype(np.float64, copy=False)
+
+
+def not_npy(path: Path, what: str, error: Exception) -> ValueError:
+    """What to say of a file that is not a .npy, or not whole."""
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return ValueError(f"{path} is no whole .npy file of {what} ({reason})")
 
 
 def check_array(x: np.ndarray, source: str, columns: int | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .files import not_npy
 from .pixels import Pixels, Split, Splits
 
 SHAPES = "[N, C, H, W] or [N, H, W, C] with C 1 or 3, or [N, H, W]"
@@ -77,9 +78,10 @@ def read(path: Path) -> np.ndarray:
     """
     try:
         x = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} is no whole .npy file of bytes ({reason})") from error
+    except OSError:
+        raise
+    except Exception as error:  # as in ``read_array``
+        raise not_npy(path, "bytes", error) from error
     if x.dtype != np.uint8:
         raise ValueError(f"{path} holds values of type {x.dtype}, must be uint8")
     images = x[:, None] if x.ndim == 3 else x

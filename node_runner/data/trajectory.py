@@ -28,11 +28,9 @@ class Trajectories:
             target of "train" is what is observed.
         origin: what the user calls time 0.
         system: whose trajectories they are, where that is known.
-        another: whether they are other ones than those of the run that is evaluated.
-
-    Attributes:
-        start: where each trajectory begins, (N, D), nan where that is not observed; of the run that
-            is evaluated or resumed, its own.
+        start: where each trajectory begins, (N, D), nan where that is not observed.
+        run: ``state_dict()`` of the run that is evaluated or resumed.
+        another: whether they are other trajectories than those of that run.
 
     Raises:
         ValueError: for a trajectory of less than two observed times, or a state never observed.
@@ -48,14 +46,18 @@ class Trajectories:
         splits: dict[str, Batch],
         origin: float = 0.0,
         system: System | None = None,
+        start: Tensor | None = None,
+        run: Mapping[str, Any] | None = None,
         another: bool = False,
     ) -> None:
         splits = {split: batch.to(torch.float64) for split, batch in splits.items()}
         self.name, self.part, self.states, self.splits = name, part, states, splits
-        self.another = another
-        self.start = torch.full((len(splits["train"].observed.times), len(states)), nan)
         self.origin, self.system, self.shape = origin, system, (len(states),)
         observed = splits["train"].observed
+        self.another, self.run = another, run
+        if run is None:
+            start = torch.full((len(observed.times), len(states)), nan) if start is None else start
+            self.run = {"states": list(states), "origin": origin, "start": start}
         self.sizes = dict.fromkeys(splits, len(observed.times))
         if int(observed.lengths.min()) < MIN_TIMES:
             raise ValueError(
@@ -70,7 +72,7 @@ class Trajectories:
         """What belongs to a run that learns from these, whatever it is evaluated on: the names of
         the states, the origin of time, and where the trajectories begin.
         """
-        return {"states": list(self.states), "origin": self.origin, "start": self.start}
+        return dict(self.run)
 
     def train_batch(self, step: int) -> Batch:
         """All that is observed, whatever the step: times cost nothing, the solve is the same."""
@@ -137,10 +139,9 @@ class Simulated(Trajectories):
             "validation": Batch(observed, others),
             "test": Batch(observed, target, later),
         }
-        begun = starts if state is None else state["start"].to(starts)
-        another = not torch.equal(begun, starts)
-        super().__init__(system, "generated", known.states, splits, system=known, another=another)
-        self.start = begun
+        another = state is not None and not torch.equal(state["start"].to(starts), starts)
+        own = {"system": known, "start": starts, "run": state, "another": another}
+        super().__init__(system, "generated", known.states, splits, **own)
 
 
 def check_range(

@@ -52,7 +52,7 @@ class Trajectory(nn.Module):
             )
         dynamics, self.another = self.begin(data.train_batch(0).observed), data.another
         if self.another:  # the parameter is the run's, of as many trajectories as it learned
-            dynamics.start = nn.Parameter(dynamics.start.new_zeros(data.start.shape))
+            dynamics.start = nn.Parameter(dynamics.start.new_zeros(data.run["start"].shape))
 
     def begin(self, observed: Series) -> Dynamics:
         """The model, made for these trajectories at its first use."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tabular_cases import CPU
 
-from node_runner.data import power, protein
+from node_runner.data import npy_pixels, power, protein
 from node_runner.data.bsds300 import Bsds300
 from node_runner.data.files import Table, find, read_array
 from node_runner.data.gas import Gas
@@ -239,3 +239,45 @@ def test_a_file_with_another_sum_than_the_known_one_is_refused(
     if packed:
         path.write_bytes(b"no gzip")
         refused(lambda: build(0, CPU, str(tmp_path)), f"{path} is damaged", "unpacked")
+
+
+def header(text):
+    """The beginning of a .npy file with this header, and some bytes."""
+    text = text.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(480)
+
+
+HEADERS = {
+    "huge": "{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 3000), }",
+    "overflow": "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999999, 3), }",
+    "negative": "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 4, 4), }",
+    "open": "{'descr': '|u1', 'fortran_order': False, 'shape': (20, 3",
+    "names": "{'descr': '|u1', 'fortran_order': False, 'shape': (a, 3), }",
+    "objects": "{'descr': '|O', 'fortran_order': False, 'shape': (20, 3), }",
+    "call": "__import__('os').abort()",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_cannot_be_is_refused_in_one_line(name, tmp_path):
+    path = tmp_path / "train.npy"
+    path.write_bytes(header(HEADERS[name]))
+    refused(lambda: read_array(path), str(path), "is no whole .npy file of numbers (")
+    refused(lambda: npy_pixels.read(path), str(path), "is no whole .npy file of bytes (")
+
+
+def test_flipped_bytes_of_a_header_are_read_or_refused(tmp_path):
+    """Whatever they say: numpy raises errors of many kinds for them."""
+    path, draw = tmp_path / "train.npy", np.random.default_rng(0)
+    np.save(path, np.zeros((20, 4, 4), np.uint8))
+    whole = path.read_bytes()
+    for _ in range(300):
+        content = bytearray(whole)
+        for at in draw.integers(0, 128, 3):
+            content[at] = draw.choice([draw.integers(256), *b"9'(\\{"])
+        path.write_bytes(content)
+        for read in (read_array, npy_pixels.read):
+            try:
+                read(path)
+            except ValueError as error:
+                assert "\n" not in str(error)

@@ -198,7 +198,7 @@ def test_training_brings_the_error_down(name):
     assert error(60) < 0.5 * error(0)
 
 
-@pytest.mark.parametrize("name", ["latent_ode", "rnn"])
+@pytest.mark.parametrize("name", ["latent_rnn", "rnn"])
 @torch.no_grad()
 def test_samples_are_arrays_in_the_units_of_the_files(name):
     sizes = SIZES | {"train_size": 4, "batch_size": 4, "test_size": 7, "evaluation_size": 7}
@@ -207,18 +207,18 @@ def test_samples_are_arrays_in_the_units_of_the_files(name):
     plain = task.sample(data).arrays
     times, samples = plain["times"], plain["samples"]
     assert (times.diff() > 0).all()
-    assert samples.shape == (7, len(times), 10 if name == "latent_ode" else 1, 2)
+    assert samples.shape == (7, len(times), 10 if name == "latent_rnn" else 1, 2)
     assert plain["observed_times"].shape == (7, 30)
     assert plain["observed_values"].shape == (7, 30, 2)
     (batch,) = data.batches("test")
     assert torch.equal(plain["observed_values"], batch.observed.values)
-    assert ("prior_samples" in plain) == (name == "latent_ode")
+    assert ("prior_samples" in plain) == (name == "latent_rnn")
     data.scaling = Scaling(np.array([1e7, -3.0]), np.array([2.0, 0.1]))
     scaled = task.sample(data).arrays
     assert scaled["samples"].dtype == torch.float64
     u = (scaled["observed_values"].numpy() - data.scaling.shift) / data.scaling.scale
     np.testing.assert_allclose(u, batch.observed.values, rtol=0, atol=1e-6)
-    if name == "latent_ode":
+    if name == "latent_rnn":
         z = plain["prior_samples"]
         assert z.shape == (100, len(times), 2)
         assert z.isfinite().all() and len(z[:, 0, 0].unique()) == 100
