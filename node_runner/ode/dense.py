@@ -82,7 +82,7 @@ class DenseSolution:
         moves = isinstance(t, Tensor) and t.requires_grad
         if moves and self.differentiable and torch.is_grad_enabled():
             flat = self.move(flat, times, t.reshape(-1))
-        return layout.state(flat if many else flat[0])
+        return layout.copies(flat if many else flat[0])
 
     def times(self, t: float | Sequence[float] | Tensor) -> tuple[list[float], bool]:
         """The times as floats (one read of the device), and whether they are a sequence."""

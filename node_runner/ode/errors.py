@@ -62,6 +62,14 @@ class GrazingError(ArithmeticError):
     """A gradient through an event whose condition touches zero and does not cross it."""
 
 
+def changed_in_place(t: float) -> ValueError:
+    """An error for a state that something other than the solver wrote to."""
+    return ValueError(
+        f"y was changed in place near t={t:.6g}, by f or by what else was given y: let f compute "
+        "on y.clone(), or without in-place operations (nn.ReLU() for nn.ReLU(inplace=True))"
+    )
+
+
 def rebuilt(attributes: dict) -> SolverError:
     return SolverError(**attributes)
 

@@ -130,7 +130,7 @@ def solve_until(
         if time.requires_grad:
             moved = flat + step.slope(end) * (time - time.detach()).to(flat)
             flat = FirstOrder.apply(NO_SECOND.format("end is an event or"), moved)
-    return EventSolution(time, problem.layout.state(flat), watch.index, problem.stats)
+    return EventSolution(time, problem.layout.copies(flat), watch.index, problem.stats)
 
 
 def crossing(watch: Watch, layout: Layout, step: KeptStep, flat: Tensor, t: Tensor) -> Tensor:

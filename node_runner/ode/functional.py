@@ -1,7 +1,8 @@
-"""odeint, odeint_adjoint and odeint_event with torchdiffeq's signatures and our method names."""
+"""odeint, odeint_adjoint and odeint_event with torchdiffeq's signatures and method names."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
@@ -38,9 +39,10 @@ def odeint(
         y0: a tensor or a tuple of tensors.
         t: strictly monotone times, shape (T,).
         rtol, atol: relative and absolute tolerance, a number or one for each entry of the tuple.
-        method: dopri5 unless given. Names are ours: ``rk4`` is the classic method, ``rk38`` the 3/8
-            rule, which torchdiffeq calls rk4. A fixed-step method without ``step_size`` steps from
-            output to output.
+        method: dopri5 unless given. Names are torchdiffeq's: ``rk4`` is the 3/8 rule, as there
+            and in ``compat``, which is warned of, since ``Solver("rk4")`` is the classic method;
+            ``rk38`` is the same without a warning. A fixed-step method without ``step_size`` steps
+            from output to output.
         options: ``first_step``, ``max_num_steps`` (adaptive), ``step_size`` (fixed).
         event_fn: (t, y) -> a tensor of one element. The solve then goes on from t[0], in the
             direction of t[1], until it changes its sign.
@@ -155,7 +157,7 @@ def build(
     method: str | None, rtol: Tolerances, atol: Tolerances, options: dict | None, gradient: Gradient
 ) -> Solver:
     """The Solver that these arguments mean."""
-    method, options = method or DEFAULT, dict(options or {})
+    method, options = torchdiffeqs(method or DEFAULT), dict(options or {})
     refuse_others("options", options, OPTIONS)
     if not methods.get(method).adaptive:
         options.setdefault("step_size", inf)
@@ -163,6 +165,22 @@ def build(
     if "max_num_steps" in options:
         options["max_steps"] = options.pop("max_num_steps")
     return Solver(method, rtol, atol, gradient=gradient, **options)
+
+
+def torchdiffeqs(method: str) -> str:
+    """The name in ``methods`` of a method by torchdiffeq's name.
+
+    Warns:
+        UserWarning: for rk4, which means another method to ``Solver``.
+    """
+    if method != "rk4":
+        return method
+    warnings.warn(
+        "method='rk4' of odeint is torchdiffeq's, the 3/8 rule, and not the classic method that "
+        "Solver('rk4') and solver=rk4 are: write method='rk38' for the 3/8 rule, or use Solver",
+        stacklevel=4,
+    )
+    return "rk38"
 
 
 def refuse_others(name: str, options: dict, known: Sequence[str]) -> None:

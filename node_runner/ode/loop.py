@@ -12,9 +12,10 @@ from torch import Tensor
 
 from .control import FixedControl, PIControl, underflows
 from .diagnosis import solver_error
+from .errors import changed_in_place
 from .state import Layout
 from .stats import Counts
-from .step import Buffer, Rates, Stages, Tape, take_step
+from .step import Buffer, Rates, Stages, Tape, take_step, version
 from .tableau import Tableau
 from .tolerance import Norm
 
@@ -83,7 +84,10 @@ class Path:
         graph: bool = False,
     ) -> None:
         self.f, self.tableau, self.name, self.layout = f, tableau, name, layout
-        self.t, self.y, self.control, self.norm, self.counts = t, y, control, norm, counts
+        self.t, self.control, self.norm, self.counts = t, control, norm, counts
+        # Versions count the writes to a tensor: none to those of the loop, and no view of others'.
+        self.counted = not torch.is_inference_mode_enabled()
+        self.y = y.clone() if version(y) else y
         self.max_steps, self.attempts = max_steps, 0
         self.cap = "max_steps"  # the option that set it, for messages
         self.last_dt, self.last_ratio, self.last_error = nan, nan, None
@@ -122,6 +126,8 @@ class Path:
             t1 = self.control.propose(self.t, end)
             self.last_dt = t1 - self.t
             y1 = self.attempt(t1)
+            if self.counted and (self.y._version or y1._version):
+                raise changed_in_place(self.t)
             if self.tableau.adaptive and not self.accepts(t1, y1, end):
                 continue
             self.counts.accepted += 1
@@ -143,7 +149,10 @@ class Path:
             if self.completed:
                 self.stages.shift()
             else:
+                before = None if self.counted or self.attempts > 1 else self.y.clone()
                 self.stages.put(0, self.f(0, self.t, self.y))
+                if before is not None and not torch.equal(before, self.y):
+                    raise changed_in_place(self.t)
             self.started, self.completed = True, False
 
     def complete(self, step: Step) -> Stages:
@@ -159,7 +168,8 @@ class Path:
 
     def jump(self, y: Tensor) -> None:
         """Go on from another state at the same time."""
-        self.y, self.started, self.completed = y, False, False
+        self.y = y.clone() if version(y) else y
+        self.started, self.completed = False, False
 
     @torch.no_grad()
     def accepts(self, t1: float, y1: Tensor, end: float) -> bool:
@@ -202,7 +212,9 @@ class Path:
             # six steps to grow to the interval; a step that is too bold is only tried again.
             return left / 10
         h1 = (0.01 / steepest) ** (1 / order_of_control(self.tableau))
-        return min(100 * h0, h1 if isfinite(h1) else inf, left)
+        # Hairer's 100 h0 is 1 / lambda on y' = -lambda y, where the estimate of bosh3 is zero
+        # whatever its error.
+        return min(50 * h0, h1 if isfinite(h1) else inf, left)
 
     def fail(self, cause: str, advice: tuple[str, str] | None = None) -> None:
         """Raise a SolverError that tells where, why, and what to try (see ``diagnosis``)."""

@@ -9,7 +9,7 @@ from math import isfinite
 from torch import Tensor, nn
 
 from .rhs import Rhs
-from .state import Layout, Quadrature, RightSide, State
+from .state import Layout, Quadrature, RightSide, State, check_weight
 from .stats import Counts, Stats
 from .step import Rates
 from .transforms import values_of
@@ -68,14 +68,15 @@ def pose(
         ValueError: for a state that cannot be solved for, or weights that do not fit it.
     """
     layout = Layout(y0, quadratures)
-    weights = [1.0] * layout.fed if weights is None else list(weights)
+    factors = [1.0] * layout.fed if weights is None else weights
+    weights = [check_weight(f"weights[{i}]", w) for i, w in enumerate(factors)]
     if len(weights) != layout.fed:
         raise ValueError(f"weights has {len(weights)} values for {layout.fed} entries of the state")
     if params is None:
         params = tuple(f.parameters()) if isinstance(f, nn.Module) else ()
     given = (y0,) if layout.single else tuple(y0)
-    start = layout.flatten([*given, *(q.start for q in quadratures)])
-    weights += [q.weight for q in quadratures]
+    start = layout.start([*given, *(q.start for q in quadratures)])
+    weights += [float(q.weight) for q in quadratures]
     return Problem(f, layout, start, times, weights, check_params("params", params), given)
 
 

@@ -13,7 +13,7 @@ from .stats import Stats
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solve returns.
+    """What a solve returns. Properties are new tensors each time, which may be changed in place.
 
     Attributes:
         stats: its cost; the backward part is there once the gradient has been taken.
@@ -29,25 +29,31 @@ class Solution:
     @property
     def ys(self) -> State:
         """The state at every time: shape (T, *y0), or a tuple of such; the first is y0."""
-        return self.layout.state(self.all_times())
+        entries = self.all_times()[: self.layout.fed]
+        return entries[0] if self.layout.single else tuple(entries)
 
     @property
     def final(self) -> State:
         """The state at ts[-1], in y0's shape: ``ys[-1]`` without copying the times before."""
-        return self.layout.state(self.last())
+        return self.layout.copies(self.last())
 
     @property
     def quadratures(self) -> tuple[Tensor, ...]:
         """The quadratures at every time, shape (T, *start) each."""
-        return tuple(self.layout.entries(self.all_times())[self.layout.fed :])
+        return tuple(self.all_times()[self.layout.fed :])
 
     @property
     def final_quadratures(self) -> tuple[Tensor, ...]:
         """The quadratures at ts[-1]."""
-        return tuple(self.layout.entries(self.last())[self.layout.fed :])
+        entries = self.layout.entries(self.last())[self.layout.fed :]
+        return tuple(entry.clone() for entry in entries)
 
-    def all_times(self) -> Tensor:
-        return torch.cat([self.start[None], self.outputs])
+    def all_times(self) -> list[Tensor]:
+        """Each entry at every time."""
+        if self.layout.alone:
+            return self.layout.entries(torch.cat([self.start[None], self.outputs]))
+        both = self.layout.entries(self.start[None]), self.layout.entries(self.outputs)
+        return [torch.cat(pair) for pair in zip(*both, strict=True)]
 
     def last(self) -> Tensor:
         return self.outputs[-1] if len(self.outputs) else self.start

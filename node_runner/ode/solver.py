@@ -25,7 +25,7 @@ from .state import Layout, Quadrature, State
 from .stats import Counts
 from .step import Rates
 from .times import between, moves, moving
-from .tolerance import Norm, Tolerances, as_list, plain
+from .tolerance import Norm, Tolerances, as_list, check_rounding, plain
 from .transforms import all_finite, records, transformed
 
 
@@ -41,7 +41,8 @@ class Solver:
         first_step: first step of an adaptive method; estimated at the cost of one evaluation if
             None.
         gradient: ``Direct()``, ``Replay()`` or ``Adjoint()``.
-        max_steps: attempts, accepted or rejected, after which a solve fails rather than run on.
+        max_steps: attempts, accepted or rejected, after which a solve fails rather than run on:
+            those of the whole solve, however many outputs it has.
         engine: "eager" runs any f; "compiled" has torch.compile make one graph of a step attempt
             with f in it, or of a whole solve, which takes up to a minute once and pays where f is
             small. f must hold no counter and read no value; one that cannot be compiled runs
@@ -66,8 +67,11 @@ class Solver:
         steering: Callable[[Path], None] | None = None,
     ) -> None:
         self.method, self.tableau = method, methods.get(method)
-        self.rtol, self.atol = plain(rtol), plain(atol)
-        self.step_size, self.first_step = step_size, first_step
+        self.rtol, self.atol = plain("solver.rtol", rtol), plain("solver.atol", atol)
+        self.step_size, self.first_step = (
+            None if value is None else plain(f"solver.{name}", value)
+            for name, value in (("step_size", step_size), ("first_step", first_step))
+        )
         self.gradient = Direct() if gradient is None else gradient
         self.max_steps, self.engine, self.steering = max_steps, engine, steering
         self.check()
@@ -101,7 +105,7 @@ class Solver:
             raise ValueError("solver.steering needs engine='eager': no compiled step obeys it")
         for name in ("step_size", "first_step", "max_steps"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and (isinstance(value, (list, str)) or not value > 0):
                 raise ValueError(f"solver.{name} is {value!r}, must be positive")
         self.gradient.check(self.tableau)
 
@@ -119,7 +123,7 @@ class Solver:
 
         Args:
             f: (t, y) -> dy, t a 0-dim tensor of y's dtype and device, y as y0; with quadratures, ->
-                (dy, rates). It must not change y in place, nor write again to what it returned.
+                (dy, rates). It must not change y in place.
             y0: a float32 or float64 tensor of any shape, or a tuple of such.
             ts: strictly increasing or strictly decreasing times.
             quadratures: quantities integrated along the path that f does not see.
@@ -242,6 +246,8 @@ class Solver:
 
     def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
         """The path that starts the problem."""
+        if self.tableau.adaptive:
+            check_rounding(self.rtol, self.atol, problem.layout.dtype)
         norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
         f = problem.right_side(counts)
         return self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)

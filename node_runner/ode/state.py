@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -51,6 +51,11 @@ class Layout:
             return entries[0].reshape(-1)
         return torch.cat([entry.reshape(-1) for entry in entries])
 
+    def start(self, entries: Sequence[Tensor]) -> Tensor:
+        """``flatten`` into a vector of its own, which no later write to an entry changes."""
+        flat = self.flatten(entries)
+        return flat.clone() if len(entries) == 1 else flat
+
     def entries(self, flat: Tensor) -> list[Tensor]:
         """The entries of ``flat``, shape (..., width) or (..., fed_width), each of shape (...,
         *entry).
@@ -72,6 +77,11 @@ class Layout:
             return flat.view(self.shapes[0])
         entries = self.entries(flat)
         return entries[0] if self.single else tuple(entries[: self.fed])
+
+    def copies(self, flat: Tensor) -> State:
+        """``state`` in tensors of its own, which may be changed in place."""
+        entries = [entry.clone() for entry in self.entries(flat)[: self.fed]]
+        return entries[0] if self.single else tuple(entries)
 
     def name(self, entry: int) -> str:
         """What to call an entry in a message."""
@@ -166,13 +176,45 @@ def check_state(state: object) -> tuple[Tensor, ...]:
     if len(kinds) > 1 or entries[0].dtype not in (torch.float32, torch.float64):
         seen = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
         raise ValueError(f"y0 must be float32 or float64, all entries alike; got {seen}")
-    if any(prod(y.shape) == 0 for y in entries):
-        raise ValueError("y0 has an entry without elements")
     return entries
 
 
+def check_weight(name: str, weight: object) -> float:
+    """A factor in error control as a float.
+
+    Raises:
+        ValueError: for one that is negative, not finite or not a number.
+    """
+    try:
+        value = float(weight)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {weight!r}, must be a number") from None
+    if not (isfinite(value) and value >= 0):
+        raise ValueError(
+            f"{name} is {weight!r}, must be finite and not negative; 0 takes it out of step control"
+        )
+    return value
+
+
 def check_quadratures(quadratures: Sequence[Quadrature], like: Tensor) -> list[Tensor]:
+    """The starts of the quadratures.
+
+    Raises:
+        ValueError: for anything but a sequence of Quadrature, a start of another dtype or on
+            another device than ``like``, or a weight that is negative or not finite.
+    """
+    if not isinstance(quadratures, (list, tuple)):
+        raise ValueError(
+            f"quadratures is a {type(quadratures).__name__}, must be a list of Quadrature"
+        )
     for i, q in enumerate(quadratures):
+        if not isinstance(q, Quadrature) or not isinstance(q.start, Tensor):
+            seen = f"Quadrature of a {type(q.start).__name__}" if hasattr(q, "start") else q
+            raise ValueError(
+                f"quadratures[{i}] is {seen!r}, must be a Quadrature whose start is a tensor, such "
+                "as Quadrature(torch.zeros(()))"
+            )
+        check_weight(f"the weight of quadrature {i}", q.weight)
         if q.start.dtype != like.dtype or q.start.device != like.device:
             raise ValueError(
                 f"quadrature {i} is {q.start.dtype} on {q.start.device}, the state {like.dtype} on "

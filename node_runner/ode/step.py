@@ -75,6 +75,45 @@ def take_step(
     return stages.result(y, dt) if y1 is None else y1
 
 
+def version(tensor: Tensor) -> int:
+    """How often the tensor was written to; 0 in inference mode, which does not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+class OwnRates:
+    """Rates that stay as they are although f may write again to the tensor that it returned.
+
+    A tensor that f has filled in place is copied, and so are all where the second evaluation
+    returns the memory of the first (of an array, say): what operations have made is not.
+    """
+
+    def __init__(self) -> None:
+        self.first: Tensor | None = None
+        self.calls, self.reused = 0, False
+
+    def __call__(self, rate: Tensor) -> Tensor:
+        if version(rate):
+            return rate.clone()
+        if rate.requires_grad or (self.calls > 1 and not self.reused):
+            return rate
+        self.calls += 1
+        if self.calls == 1:
+            self.first = rate  # held, so that no other tensor gets its memory
+        elif self.calls == 2:
+            self.reused, self.first = shares_memory(self.first, rate), None
+            if not self.reused:
+                return rate
+        return rate.clone()
+
+
+def shares_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors begin at the same place; those of a transform have none."""
+    try:
+        return a.numel() > 0 and a.data_ptr() == b.data_ptr()
+    except RuntimeError:
+        return False
+
+
 class Tape:
     """Rates with their graph. dt is a constant to that graph: choosing a step is not
     differentiated.
@@ -83,9 +122,10 @@ class Tape:
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
         self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
+        self.own = OwnRates()
 
     def put(self, i: int, rates: list[Tensor]) -> None:
-        self.k[i] = self.layout.flatten(rates)
+        self.k[i] = self.own(self.layout.flatten(rates))
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
         return self.weigh(y, self.tableau.a[i], dt)

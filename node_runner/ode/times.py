@@ -43,7 +43,7 @@ def rate(problem: Problem, i: int, y: Tensor) -> Tensor:
     enabled: what it computes once and keeps (``parametrize.cached``) would lack its own otherwise.
     """
     f = problem.right_side(problem.stats.forward)
-    return problem.layout.flatten(f(None, problem.ts[i], y.detach())).detach()
+    return problem.layout.start(f(None, problem.ts[i], y.detach())).detach()
 
 
 def between(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan, sqrt
@@ -41,7 +42,7 @@ class Norm:
         self.rtol = per_entry("rtol", self.rtol, self.layout)
         self.atol = per_entry("atol", self.atol, self.layout)
         self.scales = [
-            w / sqrt(size) for w, size in zip(self.weights, self.layout.sizes, strict=True)
+            w / sqrt(max(1, size)) for w, size in zip(self.weights, self.layout.sizes, strict=True)
         ]
 
     def allowed(self, y0: Tensor, y1: Tensor) -> Tensor:
@@ -100,9 +101,35 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
     return each.repeat_interleave(torch.tensor(layout.sizes, device=layout.device))
 
 
-def plain(tolerance: Tolerances) -> Tolerances:
-    """A number of any library as a float; one for each entry as it is."""
-    return tolerance if isinstance(tolerance, Sequence) else float(tolerance)
+def plain(name: str, value: object) -> Tolerances:
+    """A number of any library as a float, several as a list of floats.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = value.tolist() if hasattr(value, "tolist") else value  # a tensor or an array
+    try:
+        if isinstance(found, Sequence) and not isinstance(found, str):
+            return [float(v) for v in found]
+        return float(found)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}, must be a number or one for each entry") from None
+
+
+def check_rounding(rtol: Tolerances, atol: Tolerances, dtype: torch.dtype) -> None:
+    """Warn of tolerances that are below the rounding of a state of order one.
+
+    Warns:
+        UserWarning: where both are less than a quarter of the dtype's machine epsilon.
+    """
+    eps = torch.finfo(dtype).eps
+    least = max(min(as_list(rtol)), min(as_list(atol)))
+    if least < eps / 4:
+        warnings.warn(
+            f"rtol={rtol!r} and atol={atol!r} are below the rounding of a {dtype} state ({eps:.2g} "
+            "of its size), which no step can keep to: use a float64 state or larger tolerances",
+            stacklevel=3,
+        )
 
 
 def as_list(value: float | Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ from ode_problems import FIXED, NAMES, Net, Recorded, logistic
 
 import node_runner
 from node_runner import odeint, odeint_adjoint, odeint_event
+from node_runner.ode import Solver, compat
 
 Y0 = torch.tensor([0.1, 0.5, 1.3], dtype=torch.float64)
 TS = torch.tensor([0.0, 0.3, 1.0, 4.0], dtype=torch.float64)
@@ -79,7 +80,7 @@ def test_fixed_steps_go_from_output_to_output_unless_told(solve, name):
 @both
 def test_step_size_is_honoured(solve):
     f = Recorded(logistic)
-    with_no_parameters(solve, f, Y0, TS, method="rk4", options={"step_size": 0.5})
+    with_no_parameters(solve, f, Y0, TS, method="rk38", options={"step_size": 0.5})
     assert len(f.times) == 4 * 8
 
 
@@ -102,7 +103,7 @@ def test_option_that_is_not_honoured_is_named(solve, option):
 @both
 def test_options_are_not_changed(solve):
     options = {"max_num_steps": 1000}
-    with_no_parameters(solve, logistic, Y0, TS, method="rk4", options=options)
+    with_no_parameters(solve, logistic, Y0, TS, method="rk38", options=options)
     assert options == {"max_num_steps": 1000}
 
 
@@ -218,3 +219,14 @@ def test_adjoint_method_that_differs_is_refused():
 @pytest.mark.parametrize("method", [None, "dopri5"])
 def test_adjoint_method_may_be_the_forward_method(method):
     assert odeint_adjoint(Net(3), Y0, TS, method=method, adjoint_method="dopri5").shape == (4, 3)
+
+
+@both
+def test_rk4_is_the_drop_ins_and_says_so(solve):
+    """The 3/8 rule, as torchdiffeq has it: one name is not two methods without a word."""
+    with pytest.warns(UserWarning, match="the 3/8 rule, and not the classic"):
+        ys = with_no_parameters(solve, logistic, Y0, TS, method="rk4")
+    torch.testing.assert_close(ys, compat.odeint(logistic, Y0, TS, method="rk4"))
+    torch.testing.assert_close(ys, with_no_parameters(solve, logistic, Y0, TS, method="rk38"))
+    classic = Solver("rk4", step_size=float("inf"))(logistic, Y0, TS).ys
+    assert (ys - classic).abs().max() > 1e-9

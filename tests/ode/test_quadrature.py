@@ -149,6 +149,29 @@ def test_unfit_rates_are_refused(returned, message):
         Solver()(lambda t, y: returned, Y, [0.0, 1.0], quadratures=[zero()])
 
 
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ([0.0], r"quadratures\[0\] is 0.0, must be a Quadrature whose start is a tensor"),
+        ([torch.zeros(())], r"quadratures\[0\] is tensor\(0.\), must be a Quadrature"),
+        ([Quadrature(0.0)], r"quadratures\[0\] is 'Quadrature of a float', must be"),
+        (zero(), "quadratures is a Quadrature, must be a list of Quadrature"),
+        (torch.zeros(2), "quadratures is a Tensor, must be a list of Quadrature"),
+        ([zero(weight=-1.0)], "the weight of quadrature 0 is -1.0, must be finite and not neg"),
+        ([zero(weight=nan)], "the weight of quadrature 0 is nan, must be finite"),
+    ],
+)
+def test_what_is_no_quadrature_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        Solver()(lambda t, y: (y, (y.sum(),)), Y, [0.0, 1.0], quadratures=given)
+
+
+@pytest.mark.parametrize("weight", [-1.0, nan, float("inf"), "much"])
+def test_unfit_weights_are_refused(weight):
+    with pytest.raises(ValueError, match=r"weights\[1\] is .*, must be"):
+        Solver()(lambda t, y: y, (Y, Y), [0.0, 1.0], weights=[1.0, weight])
+
+
 def test_quadrature_of_another_dtype_is_refused():
     with pytest.raises(ValueError, match="quadrature 0 is torch.float32 .* state torch.float64"):
         Solver()(lambda t, y: (-y, (y,)), Y, [0.0, 1.0], quadratures=[Quadrature(torch.zeros(2))])

@@ -16,7 +16,8 @@ from ode_problems import (
     make_solver,
 )
 
-from node_runner.ode import Adjoint, Direct, Replay, Solver, SolverError
+from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, compat
+from node_runner.ode.compat import options
 
 
 def decay(t, y):
@@ -126,8 +127,6 @@ Y = torch.ones(3, dtype=torch.float64)
         (Y.half(), "y0 must be float32 or float64.* got torch.float16"),
         (Y.to(torch.complex128), "y0 must be float32 or float64.* got torch.complex128"),
         ((Y, Y.float()), "y0 must be .* all entries alike; got torch.float32.*torch.float64"),
-        (torch.ones(0, dtype=torch.float64), "y0 has an entry without elements"),
-        ((Y, torch.ones(2, 0, dtype=torch.float64)), "y0 has an entry without elements"),
     ],
 )
 def test_unfit_start_is_refused(y0, message):
@@ -232,3 +231,77 @@ def test_nan_in_an_entry_of_weight_zero_rejects_the_step(draw):
 def test_lasting_nan_in_an_entry_of_weight_zero_raises(draw):
     with pytest.raises(SolverError, match="f returned NaN or inf"):
         Solver()(lambda t, s: (-s[0], s[1] * nan), (Y, Y), [0.0, 1.0], weights=[1.0, 0.0])
+
+
+EMPTY = [
+    torch.ones(0, 3, dtype=torch.float64),
+    (torch.ones(2, dtype=torch.float64), torch.ones(2, 0, dtype=torch.float64)),
+    (torch.ones(0, dtype=torch.float64), torch.ones(2, dtype=torch.float64)),
+    (torch.ones(0, dtype=torch.float64), torch.ones(0, 2, dtype=torch.float64)),
+]
+
+
+def decays(t, y):
+    return tuple(-each for each in y) if isinstance(y, tuple) else -y
+
+
+def check_empty(y0, ys, gradient=True):
+    """exp(-t) where there are elements, and the shapes of y0 everywhere."""
+    for start, y in zip(*((y0, ys) if isinstance(y0, tuple) else ((y0,), (ys,))), strict=True):
+        exact = torch.full_like(start, 0.3679)
+        assert y.shape == (len(TIMES), *start.shape)
+        torch.testing.assert_close(y[-1].detach(), exact, rtol=0.06, atol=0)
+        if gradient:
+            (found,) = torch.autograd.grad(y[-1].sum(), start, retain_graph=True)
+            torch.testing.assert_close(found, exact, rtol=0.06, atol=0)
+
+
+TIMES = [0.0, 0.4, 1.0]
+
+
+def with_gradient(y0):
+    if isinstance(y0, tuple):
+        return tuple(y.clone().requires_grad_() for y in y0)
+    return y0.clone().requires_grad_()
+
+
+@pytest.mark.parametrize("y0", EMPTY, ids=["batch", "entry", "first", "all"])
+@pytest.mark.parametrize("gradient", [None, Direct(), Replay(), Replay(1), Adjoint()])
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_batches_and_entries(name, gradient, y0):
+    with torch.set_grad_enabled(gradient is not None):
+        y0 = with_gradient(y0)
+        ys = make_solver(name, 1e-3, gradient=gradient)(decays, y0, TIMES).ys
+        check_empty(y0, ys, gradient is not None)
+
+
+@pytest.mark.parametrize("y0", EMPTY, ids=["batch", "entry", "first", "all"])
+def test_dense_output_events_and_quadratures_of_empty_states(y0):
+    solver = Solver("dopri5", 1e-4, 1e-4, gradient=Adjoint(norm="full"))
+    y0, unused = with_gradient(y0), torch.zeros(0, dtype=torch.float64, requires_grad=True)
+    check_empty(y0, solver(decays, y0, TIMES, params=[unused]).ys)
+    check_empty(y0, solver.dense(decays, y0, 0.0, 1.0)(TIMES))
+    assert solver.event(decays, y0, 0.0, lambda t, y: t - 0.5, t_end=1.0).found
+    with_area = Solver()(
+        lambda t, y: (decays(t, y), (t * 1.0,)), y0, TIMES, quadratures=[Quadrature(unused.sum())]
+    )
+    assert with_area.final_quadratures[0].item() == pytest.approx(0.5, abs=1e-4)
+
+
+METHODS = [*options.ADAPTIVE, *options.steppers.names(), options.SCIPY]
+
+
+@pytest.mark.filterwarnings("ignore:.*corrector has not converged")
+@pytest.mark.parametrize("y0", EMPTY, ids=["batch", "entry", "first", "all"])
+@pytest.mark.parametrize("method", METHODS)
+def test_empty_batches_and_entries_in_the_drop_in(method, y0):
+    if method == options.SCIPY:
+        pytest.importorskip("scipy", reason="SciPy is not installed")
+    t = torch.tensor(TIMES, dtype=torch.float64)
+    chosen = {} if method in (*options.ADAPTIVE, options.SCIPY) else {"step_size": 0.1}
+    y0, common = with_gradient(y0), {"rtol": 1e-3, "atol": 1e-3, "method": method}
+    ys = compat.odeint(decays, y0, t, options=chosen, **common)
+    check_empty(y0, ys, method != options.SCIPY)
+    if method != options.SCIPY:
+        ys = compat.odeint_adjoint(decays, y0, t, options=chosen, adjoint_params=(), **common)
+        check_empty(y0, ys)

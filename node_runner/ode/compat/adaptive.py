@@ -89,7 +89,7 @@ class Adaptive:
     def path(self, f: Callable, y0: State, t0: Tensor) -> Path:
         """From (t0, y0), with their graph where gradients are enabled."""
         solver, layout, counts = self.solver, Layout(y0), Counts()
-        start = layout.flatten([y0] if layout.single else list(y0))
+        start = layout.start([y0] if layout.single else list(y0))
         weights = [1.0] * layout.fed
         problem = Problem(f, layout, start, [t0.item()], weights)
         if torch.is_grad_enabled() and t0.requires_grad:

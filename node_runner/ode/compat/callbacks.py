@@ -35,7 +35,7 @@ class Callbacks:
         callback = self.called.get(event)
         if callback is None:
             return
-        state = self.form.outer(self.layout.state(flat))
+        state = self.form.outer(self.layout.copies(flat))
         callback(self.time(t), state, self.time(dt).abs())
 
     def time(self, t: float | Tensor) -> Tensor:

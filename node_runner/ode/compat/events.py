@@ -93,7 +93,7 @@ def attach(
         rate = flat_field(form.field(func), layout)(time, final.detach())
         speed = slopes[0] + slopes[1] @ rate
     shift = Sliding.apply((value.detach() - value) / speed)  # zero
-    moved = layout.state(final + rate * shift)
+    moved = layout.copies(final + rate * shift)
     event_t = event_t + shift.to(event_t.dtype)
     ends = zip(*([each] if form.single else each for each in (inner, moved)), strict=True)
     stacked = [torch.stack([both[0], end]) for both, end in ends]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 import torch
 from torch import Tensor
@@ -76,7 +76,9 @@ class OwnNorm:
 def default_norm(state: State) -> Tensor:
     """The largest RMS of any entry."""
     entries = (state,) if isinstance(state, Tensor) else state
-    return torch.stack([entry.abs().square().mean().sqrt() for entry in entries]).max()
+    # The sum over the number: an entry without elements has no mean.
+    sums = [(entry.abs().square().sum(), max(1, entry.numel())) for entry in entries]
+    return torch.stack([(total / count).sqrt() for total, count in sums]).max()
 
 
 def floored(allowed: Tensor) -> Tensor:
@@ -92,7 +94,9 @@ def repeated(tolerance: Tolerance, like: Tensor) -> Tolerance:
 
 
 def tightest(tolerance: Tolerance) -> float:
-    return tolerance.min().item() if isinstance(tolerance, Tensor) else tolerance
+    if not isinstance(tolerance, Tensor):
+        return tolerance
+    return tolerance.min().item() if tolerance.numel() else inf
 
 
 def tolerance(name: str, value: object, form: Form, layout: Layout) -> Tolerance:

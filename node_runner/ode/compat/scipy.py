@@ -55,8 +55,8 @@ def solve(
             f"min_step is {min_step!r}, but SciPy's {solver} has no smallest step: leave it out, "
             "or choose solver='LSODA'"
         )
-    if len(t) == 1:
-        return y0[None].detach()
+    if len(t) == 1 or not y0.numel():
+        return y0.detach().expand(len(t), *y0.shape)
     times = t.detach().to("cpu", torch.float64).numpy()
 
     def field(time: float, y: object) -> object:

@@ -44,7 +44,7 @@ def states_at(call: Call, t: float, y: Tensor) -> tuple[Tensor, State]:
     of the solve.
     """
     flat = call.setting.layout.flatten([call.y0] if call.form.single else list(call.y0))
-    states = call.setting.layout.state(torch.stack([flat, y]))
+    states = call.setting.layout.copies(torch.stack([flat, y]))
     return torch.tensor(t, dtype=call.t.dtype, device=call.t.device), call.form.outer(states)
 
 

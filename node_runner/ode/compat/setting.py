@@ -8,10 +8,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ..errors import changed_in_place
 from ..problem import Problem
 from ..protocol import OnAccept
 from ..rhs import Rhs
 from ..state import Layout, State, rates
+from ..step import OwnRates, version
 from .form import Form
 from .norm import Tolerance
 
@@ -52,7 +54,25 @@ class Means(Protocol):
 def flat_field(f: Callable, layout: Layout) -> Callable[[Tensor, Tensor], Tensor]:
     """f on flat states."""
     rhs = f if isinstance(f, Rhs) else Rhs(f, layout.device)
-    return lambda t, flat: layout.flatten(rates(rhs(t, layout.state(flat)), layout))
+    return watched(lambda t, flat: layout.flatten(rates(rhs(t, layout.state(flat)), layout)))
+
+
+def watched(f: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """f on flat states, whose rates stay as they are, and which must not change a state in place.
+
+    Raises:
+        ValueError: where it does.
+    """
+    own = OwnRates()
+
+    def field(t: Tensor, flat: Tensor) -> Tensor:
+        before = version(flat)
+        rate = own(f(t, flat))
+        if version(flat) != before:
+            raise changed_in_place(t.item())
+        return rate
+
+    return field
 
 
 def guarded(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
@@ -64,4 +84,4 @@ def guarded(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
         return rates(problem.rhs(t, layout.state(flat)), layout)
 
     look = found if problem.guard is None else problem.guard(found, problem.params)
-    return lambda t, flat: layout.flatten(look(None, t, flat))
+    return watched(lambda t, flat: layout.flatten(look(None, t, flat)))

@@ -37,9 +37,9 @@ class Grid:
     def solve(self, f: Callable, y0: State, t: Tensor) -> State:
         """As ``Means``; the gradient in t is that of the discrete solve."""
         layout = Layout(y0)
-        start, rhs = layout.flatten([y0] if layout.single else list(y0)), Rhs(f, layout.device)
+        start, rhs = layout.start([y0] if layout.single else list(y0)), Rhs(f, layout.device)
         with rhs.arithmetic():
-            return layout.state(self.ys(flat_field(rhs, layout), start, t, rhs, layout))
+            return layout.copies(self.ys(flat_field(rhs, layout), start, t, rhs, layout))
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         f, t = guarded(problem), torch.tensor(problem.ts, dtype=torch.float64)
@@ -51,7 +51,7 @@ class Grid:
         if make is not None:
             form = self.form
             options["grid_constructor"] = lambda _, y, t: make(
-                lambda t, y: form.outer(f(t, form.inner(y))), form.outer(layout.state(y)), t
+                lambda t, y: form.outer(f(t, form.inner(y))), form.outer(layout.copies(y)), t
             )
         return grid.solve(flat, y0, t, self.stepper, on_step=self.on_step, **options)
 
@@ -66,7 +66,7 @@ class Grid:
                 "choose step_size"
             )
         layout = Layout(y0)
-        start = layout.flatten([y0] if layout.single else list(y0))
+        start = layout.start([y0] if layout.single else list(y0))
         rhs = Rhs(f, layout.device)
         with rhs.arithmetic():
             t, ys = grid.solve_until_event(
@@ -92,8 +92,8 @@ class Scipy:
     def solve(self, f: Callable, y0: State, t: Tensor) -> State:
         """As ``Means``, but without a graph."""
         layout = Layout(y0)
-        start = layout.flatten([y0] if layout.single else list(y0))
-        return layout.state(self.ys(flat_field(f, layout), start, t))
+        start = layout.start([y0] if layout.single else list(y0))
+        return layout.copies(self.ys(flat_field(f, layout), start, t))
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         t = torch.tensor(problem.ts, dtype=torch.float64)

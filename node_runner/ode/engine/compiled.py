@@ -22,7 +22,7 @@ from ..state import Layout
 from ..stats import Counts
 from ..step import Tape, take_step
 from ..tableau import Tableau
-from ..tolerance import Norm
+from ..tolerance import Norm, check_rounding
 from . import whole
 from .graphs import Graph, find
 from .plan import Limits, Plan, attempt, evaluate, limits
@@ -187,6 +187,7 @@ def adaptive_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tupl
     key = "whole", plan.key(), k0 is None, first is None
     graph = find(problem.f, key, lambda: adaptive(plan, rule), **of_a_loop(layout))
     numbers = (seconds(v, layout) for v in (*problem.ts, solver.max_steps))
+    check_rounding(solver.rtol, solver.atol, layout.dtype)
     norm = Norm(layout, solver.rtol, solver.atol, problem.weights)
     return graph, (y, k0, first, *numbers, *limits(norm))
 

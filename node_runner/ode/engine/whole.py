@@ -116,6 +116,6 @@ def first_step(
     h1 = (0.01 / steepest) ** (1 / order)
     h1 = torch.where(torch.isfinite(h1), h1, torch.inf)
     found = torch.where(
-        steepest <= 1e-15, left / 10, torch.minimum(torch.minimum(100 * h0, h1), left)
+        steepest <= 1e-15, left / 10, torch.minimum(torch.minimum(50 * h0, h1), left)
     )
     return torch.where(torch.isfinite(d0 + d1), found, torch.nan)

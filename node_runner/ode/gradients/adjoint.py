@@ -13,7 +13,7 @@ from ..problem import Problem
 from ..protocol import Integrator
 from ..state import Layout
 from ..tableau import Tableau
-from ..tolerance import Norm, Tolerances
+from ..tolerance import Norm, Tolerances, plain
 from ..transforms import refuse_batched, refuse_tangents
 from .again import Once
 from .backward_field import BackwardField
@@ -75,7 +75,9 @@ class Adjoint:
             raise ValueError(f"Adjoint norm is {self.norm!r}, must be 'state' or 'full'")
         for name in ("rtol", "atol"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            value = None if value is None else plain(f"Adjoint {name}", value)
+            object.__setattr__(self, name, value)
+            if value is not None and not (isinstance(value, float) and value > 0):
                 raise ValueError(
                     f"Adjoint {name} is {value!r}, must be positive, or null for the forward "
                     "solve's"

@@ -99,7 +99,7 @@ class BackwardField:
         add(errors, self.first, self.error_weights[0])
         ratios = [
             torch.linalg.vector_norm(e / (atol + rtol * (0.0 if total is None else total.abs())))
-            / sqrt(e.numel())
+            / sqrt(max(1, e.numel()))
             for e, total in zip(errors, self.totals, strict=True)
             if e is not None
         ]

@@ -19,7 +19,6 @@ ARGUMENTS = {
     "an empty tuple": ({"y0": ()}, "y0 must be a tensor or a tuple of tensors, got tuple"),
     "a tuple of numbers": ({"y0": (Y0, 1.0)}, r"y0\[1\] must be a tensor, got float"),
     "integers": ({"y0": torch.arange(3)}, "y0 has dtype torch.int64, must be one of torch.float16"),
-    "no elements": ({"y0": torch.zeros(0)}, "y0 has an entry without elements"),
     "times as a list": ({"t": [0.0, 1.0]}, "t must be a tensor of times, shape .T,., got list"),
     "integer times": ({"t": torch.arange(3)}, "t has dtype torch.int64, must be floating"),
     "times of two dimensions": ({"t": torch.zeros(2, 2)}, r"t has shape \(2, 2\), must be \(T,\)"),

@@ -122,6 +122,8 @@ def newton(
     Raises:
         NotConverged: after max_iters corrections, or where a value is not finite.
     """
+    if not k.numel():  # an empty state
+        return k
     delta, last, renewed = None, inf, False
     for iteration in range(max_iters + 1):
         rates = equations.rates(k)
@@ -154,6 +156,8 @@ def jacobian(f: Callable, t: Tensor, y: Tensor) -> Tensor:
     backward pass is batched over the n rows, and taken row by row where that cannot be. A field
     that hides its graph, as the right side of an adjoint equation does, is differenced.
     """
+    if not y.numel():
+        return y.new_zeros(0, 0)
     with torch.inference_mode(False), torch.enable_grad():
         t, y = t.detach().clone(), y.detach().clone().requires_grad_()
         rate = f(t, y)
