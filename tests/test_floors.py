@@ -76,7 +76,16 @@ def test_the_check_sees_every_way_to_write_an_import(tmp_path):
 
 def test_the_solver_core_needs_torch_alone():
     allowed = {"torch", "node_runner"} | {"__future__", "collections", "contextlib", "dataclasses"}
-    allowed |= {"difflib", "functools", "importlib", "itertools", "math", "pkgutil", "typing"}
+    allowed |= {
+        "difflib",
+        "functools",
+        "importlib",
+        "itertools",
+        "math",
+        "pathlib",
+        "pkgutil",
+        "typing",
+    }
     allowed |= {"bisect", "copy", "logging", "statistics", "time", "types", "warnings", "weakref"}
     for file in (ROOT / "ode").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

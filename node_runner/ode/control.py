@@ -19,6 +19,9 @@ def underflows(dt: float, t: float, t1: float, end: float) -> bool:
     return dt <= max(16 * ulp(max(abs(t), abs(t1))), SHORTEST * left if isfinite(left) else 0.0)
 
 
+MOST_FIXED_STEPS = 10_000_000  # of a grid that the caller chooses: some ten minutes of a small f
+
+
 @dataclass
 class FixedControl:
     """Steps of ``step_size`` from the start of each stretch, the last one clipped to its end; all

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import methods
+from .control import MOST_FIXED_STEPS
 from .gradients import Adjoint, Direct, Gradient
 from .solver import Solver
 from .state import State
@@ -161,7 +162,7 @@ def build(
     refuse_others("options", options, OPTIONS)
     if not methods.get(method).adaptive:
         options.setdefault("step_size", inf)
-        options.setdefault("max_num_steps", 2**31 - 1)  # the grid is the caller's own
+        options.setdefault("max_num_steps", MOST_FIXED_STEPS)  # the grid is the caller's own
     if "max_num_steps" in options:
         options["max_steps"] = options.pop("max_num_steps")
     return Solver(method, rtol, atol, gradient=gradient, **options)

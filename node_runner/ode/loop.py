@@ -21,6 +21,7 @@ from .tolerance import Norm
 
 if TYPE_CHECKING:
     from .engine.protocol import Stepper
+    from .graph_memory import GraphMemory
 
 Control = FixedControl | PIControl
 
@@ -98,6 +99,7 @@ class Path:
         self.heading = 0.0  # the sign of time's direction
         self.stops: Sequence[float] = ()  # times where a step has to end
         self.jumps: Set[float] = frozenset()  # those past which f is evaluated anew
+        self.memory: GraphMemory | None = None  # bounds the graph, where there is one
 
     def advance(self, end: float) -> Iterator[Step]:
         """Step until ``end`` is reached exactly, yielding each accepted step.
@@ -119,6 +121,8 @@ class Path:
             self.start()
             self.control = PIControl(self.first_step(end), order_of_control(self.tableau))
         self.control.begin(self.t)
+        if isinstance(self.control, FixedControl):
+            self.check_step_size(self.control.step_size, end)
         while self.t != end:
             if self.attempts >= self.max_steps:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
@@ -132,8 +136,20 @@ class Path:
                 continue
             self.counts.accepted += 1
             self.completed = self.tableau.fsal
+            if self.memory is not None:
+                self.memory.count(y1, self.name, t1, self.last_dt, self.counts.rejected)
             yield Step(self.t, t1, self.y, y1, self)
             self.t, self.y, self.started = t1, y1, False
+
+    def check_step_size(self, size: float, end: float) -> None:
+        """Fail at once where steps of a fixed size cannot reach ``end`` within the cap."""
+        needed = abs(end - self.t) / size
+        if needed > self.max_steps - self.attempts + 0.5:
+            self.last_dt = copysign(size, end - self.t)
+            self.fail(
+                f"the cap of {self.max_steps} steps cannot be kept: step_size={size:g} takes "
+                f"{needed:.3g} steps to t={end:.6g}"
+            )
 
     def attempt(self, t1: float) -> Tensor:
         """The end of a step to t1, not yet judged."""

@@ -8,6 +8,7 @@ from math import isfinite
 
 from torch import Tensor, nn
 
+from .graph_memory import GraphMemory
 from .rhs import Rhs
 from .state import Layout, Quadrature, RightSide, State, check_weight
 from .stats import Counts, Stats
@@ -31,6 +32,7 @@ class Problem:
         guard: wrapped around f together with ``params``, to look at what it does.
         rhs: f as it is evaluated, made from ``f`` unless given; what is learnt about f during the
             solve is shared by all problems made from this one.
+        memory: bounds the graph of the solve, if it has one.
     """
 
     f: Callable
@@ -43,6 +45,7 @@ class Problem:
     stats: Stats = field(default_factory=Stats)
     guard: Callable[[RightSide, Sequence[Tensor]], Rates] | None = None
     rhs: Rhs | None = None
+    memory: GraphMemory | None = None
 
     def __post_init__(self) -> None:
         if self.rhs is None:

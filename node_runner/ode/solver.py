@@ -250,7 +250,9 @@ class Solver:
             check_rounding(self.rtol, self.atol, problem.layout.dtype)
         norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
         f = problem.right_side(counts)
-        return self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)
+        path = self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)
+        path.memory = problem.memory if graph else None
+        return path
 
     def path(
         self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool

@@ -111,9 +111,9 @@ def test_nan_from_f_with_a_first_step_fails_too(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cap_on_steps(name):
-    """Attempts of both kinds count."""
+    """Attempts of both kinds count; steps of a fixed size are counted ahead."""
     error = failure(make_solver(name, 1e-8, step_size=0.01, max_steps=7), wave)
-    assert sum(error.steps) == 7
+    assert sum(error.steps) == (7 if name in ADAPTIVE else 0)
     assert "cap of 7 steps" in error.cause and "t=2" in error.cause
     assert 0 <= error.t < 2
 
@@ -239,7 +239,7 @@ def test_the_cap_is_of_the_whole_solve(name):
     """However many outputs there are, landed on (dopri8) or not."""
     ts = [2 * i / 40 for i in range(41)]
     error = failure(make_solver(name, 1e-8, step_size=0.01, max_steps=30), wave, ts=ts)
-    assert sum(error.steps) == 30
+    assert sum(error.steps) == (30 if name in ADAPTIVE else 0)
 
 
 @pytest.mark.parametrize("gradient", [Replay(), Adjoint()], ids=["replay", "adjoint"])

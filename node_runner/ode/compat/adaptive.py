@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..bracket import bracketed_root
+from ..graph_memory import GraphMemory
 from ..loop import Path, Step
 from ..problem import Problem
 from ..protocol import OnAccept
@@ -97,7 +98,9 @@ class Adaptive:
             start = start - rate(problem, 0, start) * (t0 - t0.detach())
         norm = Norm(layout, solver.rtol, solver.atol, weights)
         right_side, graph = problem.right_side(counts), torch.is_grad_enabled()
-        return solver.path(right_side, layout, problem.ts[0], start, norm, counts, graph)
+        path = solver.path(right_side, layout, problem.ts[0], start, norm, counts, graph)
+        path.memory = GraphMemory() if graph else None
+        return path
 
 
 def within(step: Step) -> Callable[[float], Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..bracket import bracketed_root
 from ..errors import SolverError, unknown_name
+from ..graph_memory import GraphMemory
 from .mesh import Constructor, check_step_size, make_grid
 from .steppers.protocol import Advance, Field, Span, Stepper, Time, number
 
@@ -67,6 +68,7 @@ def solve(
     knots, wanted = (grid.unbind(), t.unbind()) if tracked else (points, times)
     advance, sign = stepper.begin(), copysign(1.0, times[-1] - times[0])
     y, outputs = y0, [y0]
+    memory = GraphMemory() if torch.is_grad_enabled() else None
     for i in range(len(points) - 1):
         span = Span(knots[i], knots[i + 1], y, perturb)
         if on_step is not None:
@@ -77,6 +79,8 @@ def solve(
             lands = times[j] == points[i + 1] and (grid is t or not tracked)
             outputs.append(piece.y1 if lands else piece.at(wanted[j]))
         y = piece.y1
+        if memory is not None:
+            memory.count(y, stepper.name, points[i + 1], points[i + 1] - points[i])
     return torch.stack(outputs)
 
 

@@ -8,6 +8,7 @@ from math import ceil, copysign, isfinite
 import torch
 from torch import Tensor
 
+from ..control import MOST_FIXED_STEPS
 from .steppers.protocol import Field
 
 Constructor = Callable[[Field, Tensor, Tensor], Tensor]  # (f, y0, t) -> times from t[0] to t[-1]
@@ -23,8 +24,8 @@ def make_grid(
     """The times of the steps, shape (N,), N > 1: t itself, uniform, or as the constructor says.
 
     Raises:
-        ValueError: for both options at once, a step that is not positive, or a grid that is not
-            monotone from t[0] to t[-1].
+        ValueError: for both options at once, a step that is not positive or makes too many, or a
+            grid that is not monotone from t[0] to t[-1].
     """
     if step_size is not None and grid_constructor is not None:
         raise ValueError(
@@ -71,6 +72,11 @@ def uniform_grid(t: Tensor, step_size: float) -> Tensor:
     size = check_step_size(step_size)
     count = abs(last - first) / size
     rounding = 4 * torch.finfo(t.dtype).eps * max(abs(first), abs(last)) / size
+    if count > MOST_FIXED_STEPS:
+        raise ValueError(
+            f"step_size is {step_size!r}, which makes {count:.3g} steps from t[0]={first:.9g} to "
+            f"t[-1]={last:.9g}, more than {MOST_FIXED_STEPS:,}: choose a larger one"
+        )
     steps = max(1, ceil(count - min(0.5, max(1e-9, rounding))))
     offsets = torch.arange(steps, dtype=t.dtype, device=t.device) * copysign(size, last - first)
     return torch.cat([t[0] + offsets, t[-1:]])

@@ -7,6 +7,7 @@ from math import inf
 
 from torch import Tensor
 
+from ..control import MOST_FIXED_STEPS
 from ..gradients import Adjoint, Gradient
 from ..loop import Path
 from ..problem import Problem
@@ -25,8 +26,6 @@ from .callbacks import callbacks_of
 from .norm import Tolerance, tolerance
 from .options import ADAPTIVE, SCIPY, heard_by, known_options, number, sifted
 from .setting import Means
-
-GRID_STEPS = 2**31 - 1  # the grid is the caller's own
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def gradient_of(call: Call, chosen: Chosen, forward: Means) -> Gradient:
             step = inf if step is None else number("step_size", step)
             return Continuous(
                 forward,
-                Solver(name, step_size=step, max_steps=GRID_STEPS),
+                Solver(name, step_size=step, max_steps=MOST_FIXED_STEPS),
                 Adjoint(strict=chosen.strict),
                 [],
             )

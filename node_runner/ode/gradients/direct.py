@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
+from ..graph_memory import GraphMemory
 from ..problem import Problem
 from ..protocol import Integrator
 from ..tableau import Tableau
@@ -14,10 +17,26 @@ class Direct:
 
     Holds the graph of every accepted step, so memory grows with their number; the fastest where
     that fits. No ``params`` are needed: whatever f uses is in the graph.
+
+    Args:
+        max_mib: memory in MiB that the graph of a solve may hold; half of what is free on
+            the device at its start unless given, without bound if inf.
+
+    Raises:
+        ValueError: for a max_mib that is not positive.
+        SolverError: by the solve, once its graph exceeds that.
     """
+
+    def __init__(self, max_mib: float | None = None) -> None:
+        if max_mib is not None and not max_mib > 0:
+            raise ValueError(
+                f"gradient.max_mib is {max_mib!r}, must be positive, or null for three quarters of "
+                "what is free"
+            )
+        self.max_mib = max_mib
 
     def check(self, tableau: Tableau) -> None:
         """Every method can be differentiated this way."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
-        return solver.integrate(problem)
+        return solver.integrate(replace(problem, memory=GraphMemory(self.max_mib)))
