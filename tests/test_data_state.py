@@ -105,3 +105,23 @@ def test_a_run_goes_on_with_its_scaling_where_rows_were_added_since(flow):
     again = json.loads((made / "result.json").read_text())
     assert again["steps"] == 4
     assert again["data"]["scaling"] == result["data"]["scaling"]
+
+
+def test_a_trajectory_of_an_earlier_version_is_evaluated(tmp_path):
+    """Its units are float32, and its origin is not stored."""
+    lines = "".join(f"{i / 8},{np.cos(i / 8):.6f}\n" for i in range(40))
+    (tmp_path / "own.csv").write_text("t,x\n" + lines)
+    own = ("task=trajectory", "data=csv", "data.file=own.csv", "trainer.max_steps=2")
+    result, made, _ = run(tmp_path, *own, "task.field.hidden=[4]", "hydra.run.dir=run")
+    state = load_checkpoint(made / "checkpoints" / "best.pt")
+    state = {key: x for key, x in state.items() if key not in ("data", "format")}
+    for name in ("mean", "sd", "time"):
+        key = f"dynamics.units.{name}"
+        state["task"][key] = state["task"][key].float()
+    save_checkpoint(made / "checkpoints" / "old.pt", state)
+    old, _, text = run(tmp_path, "mode=evaluate", "run=run/checkpoints/old.pt")
+    assert "of an earlier version and does not hold what its rows were scaled by" in text
+    for name in ("test/rmse", "test/rmse_beyond"):
+        assert old["metrics"][name]["mean"] == pytest.approx(
+            result["metrics"][name]["mean"], rel=1e-4
+        )

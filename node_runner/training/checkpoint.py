@@ -230,7 +230,8 @@ def check_tensors(own: Mapping[str, Any], found: object, what: str) -> None:
 
 
 def check_tensor(own: Tensor, found: object, what: str) -> None:
-    """Check that ``found`` is a tensor of the same shape and dtype.
+    """Check that ``found`` is a tensor of the same shape and dtype, or of one that fits into it: an
+    earlier version kept the units of a trajectory in float32.
 
     Raises:
         CheckpointError: saying what it is instead.
@@ -240,5 +241,5 @@ def check_tensor(own: Tensor, found: object, what: str) -> None:
     if own.shape != found.shape:
         here, there = tuple(own.shape), tuple(found.shape)
         raise CheckpointError(f"{what} has shape {there}, not {here} as configured")
-    if own.dtype != found.dtype:
+    if own.dtype != found.dtype and (own.dtype, found.dtype) != (torch.float64, torch.float32):
         raise CheckpointError(f"{what} has dtype {found.dtype}, not {own.dtype} as configured")
