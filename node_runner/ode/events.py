@@ -18,6 +18,7 @@ from .recording import KeptStep, Recording, read, record
 from .state import Layout, State
 from .stats import Stats
 from .times import NO_SECOND
+from .transforms import forward_level, refuse_tangents
 from .watch import Watch, called, value
 
 DIRECTIONS = ("up", "down", "either")
@@ -123,6 +124,11 @@ def solve_until(
         end = watch.t if watch.t != start else nextafter(start, end)
         time = torch.full((), end, dtype=kind.dtype, device=kind.device)
     flat = read(solver, recording, replace(problem, ts=[start, end]), differentiable)[0]
+    if forward_level():
+        seen = [flat]
+        if watch.index is not None:
+            seen.append(value(watch.events, watch.index, problem.layout, time.to(flat), flat))
+        refuse_tangents("a solve to an event", *seen, instead="torch.autograd.grad")
     if differentiable:
         step = recording.steps[-1]
         if watch.index is not None:

@@ -26,7 +26,7 @@ from .stats import Counts
 from .step import Rates
 from .times import between, moves, moving
 from .tolerance import Norm, Tolerances, as_list, check_rounding, plain
-from .transforms import all_finite, records, transformed
+from .transforms import all_finite, records, refuse_functorch, transformed
 
 
 class Solver:
@@ -181,6 +181,7 @@ class Solver:
         """Solve from t0 until the first of ``events``, or to t_end, which may be infinite; both may
         require a gradient. See ``Event`` and ``EventSolution``; the rest is as in a call.
         """
+        refuse_functorch("a solve to an event", "torch.autograd.grad")
         problem = between(f, y0, t0, t_end, params, True)
         with problem.rhs.arithmetic(self.engine != "eager"):
             return solve_until(self, problem, events, t0, t_end)

@@ -11,7 +11,12 @@ def transformed() -> bool:
     """Whether a transform of torch.func or a level of forward-mode differentiation is active, so
     that tensors may be more than their values and nothing may be written in place.
     """
-    return functorch_active() or forward_ad._current_level >= 0
+    return functorch_active() or forward_level()
+
+
+def forward_level() -> bool:
+    """Whether a level of forward-mode differentiation is active."""
+    return forward_ad._current_level >= 0
 
 
 def functorch_active() -> bool:
@@ -20,7 +25,12 @@ def functorch_active() -> bool:
 
 def has_tangent(tensor: Tensor) -> bool:
     """Whether a forward-mode derivative comes with the tensor."""
-    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
+    return forward_level() and forward_ad.unpack_dual(tensor).tangent is not None
+
+
+def _batched(tensor: Tensor) -> bool:
+    """Whether vmap runs over the tensor; ``is_grads_batched`` has a vmap of its own."""
+    return "Batched" in str(torch._C._dispatch_keys(tensor))
 
 
 def records() -> bool:
@@ -61,30 +71,30 @@ def all_finite(tensor: Tensor) -> bool:
         return True
 
 
-def refuse_functorch(name: str) -> None:
-    """Refuse a gradient strategy inside a transform of torch.func.
+DIRECT = "gradient=Direct() (odeint for odeint_adjoint)"
+
+
+def refuse_functorch(name: str, instead: str = DIRECT) -> None:
+    """Refuse what does not work inside a transform of torch.func.
 
     Raises:
-        NotImplementedError: naming the strategy and the one that works.
+        NotImplementedError: naming it and what works.
     """
     if functorch_active():
         raise NotImplementedError(
             f"{name} does not work inside a transform of torch.func (grad, jacrev, jvp, vmap ...): "
-            "use gradient=Direct() (odeint for odeint_adjoint), or torch.autograd"
+            f"use {instead}"
         )
 
 
-def refuse_tangents(name: str, *tensors: Tensor) -> None:
-    """Refuse a gradient strategy where a forward-mode derivative would be lost.
+def refuse_tangents(name: str, *tensors: Tensor, instead: str = DIRECT) -> None:
+    """Refuse what would lose a forward-mode derivative.
 
     Raises:
-        NotImplementedError: naming the strategy and the one that works.
+        NotImplementedError: naming it and what works.
     """
     if any(map(has_tangent, tensors)):
-        raise NotImplementedError(
-            f"{name} has no forward-mode derivative: use gradient=Direct() (odeint for "
-            "odeint_adjoint), which keeps no graph for it under torch.no_grad()"
-        )
+        raise NotImplementedError(f"{name} has no forward-mode derivative: use {instead}")
 
 
 def refuse_batched(name: str, cotangents: Tensor) -> None:
@@ -93,7 +103,7 @@ def refuse_batched(name: str, cotangents: Tensor) -> None:
     Raises:
         NotImplementedError: naming the strategy and those that work.
     """
-    if functorch_active() and torch._C._functorch.is_batchedtensor(cotangents):
+    if _batched(cotangents):
         raise NotImplementedError(
             f"{name} solves backwards for one cotangent at a time, so is_grads_batched=True and "
             "vmap over a gradient do not work: take one gradient after another, or use "

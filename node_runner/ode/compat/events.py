@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..gradients.again import Once
 from ..state import Layout, State
+from ..transforms import refuse_functorch, refuse_tangents
 from .form import form_of
 from .search import FirstOf
 from .setting import flat_field
@@ -54,9 +55,12 @@ def odeint_event(
     if not isinstance(t0, Tensor) or t0.numel() != 1:
         seen = f"shape {tuple(t0.shape)}" if isinstance(t0, Tensor) else type(t0).__name__
         raise ValueError(f"t0 must be a tensor of one element, got {seen}")
+    refuse_functorch("odeint_event", "torch.autograd.grad")
     t0 = t0.reshape(-1)
     t = torch.cat([t0, t0.detach() + (-1.0 if reverse_time else 1.0)])
     event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
+    ends = (solution,) if isinstance(solution, Tensor) else solution
+    refuse_tangents("odeint_event", *ends, instead="torch.autograd.grad")
     if not torch.is_grad_enabled():
         return event_t, solution
     return attach(func, y0, t[0], event_fn, event_t, solution)
@@ -84,6 +88,7 @@ def attach(
         return found[signed.detach().argmin()].to(final.dtype)
 
     value = gap(time, final)
+    refuse_tangents("odeint_event", value, instead="torch.autograd.grad")
     if not (value.requires_grad or final.requires_grad):
         return event_t, solution
     with torch.enable_grad():

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..bracket import bracketed_root
 from ..errors import SolverError, unknown_name
 from ..graph_memory import GraphMemory
+from ..times import moves
 from .mesh import Constructor, check_step_size, make_grid
 from .steppers.protocol import Advance, Field, Span, Stepper, Time, number
 
@@ -64,7 +65,7 @@ def solve(
     t = t.to(y0.device)
     grid = make_grid(f, y0, t, step_size, grid_constructor)
     points, times = grid.tolist(), t.tolist()
-    tracked = torch.is_grad_enabled() and (t.requires_grad or grid.requires_grad)
+    tracked = moves(t) or moves(grid)
     knots, wanted = (grid.unbind(), t.unbind()) if tracked else (points, times)
     advance, sign = stepper.begin(), copysign(1.0, times[-1] - times[0])
     y, outputs = y0, [y0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SolverError, unknown_name
+from ..transforms import refuse_functorch, refuse_tangents
 from .steppers.protocol import Field
 
 SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
@@ -55,13 +56,18 @@ def solve(
             f"min_step is {min_step!r}, but SciPy's {solver} has no smallest step: leave it out, "
             "or choose solver='LSODA'"
         )
+    other = "a method of this package such as dopri5"
+    refuse_functorch("scipy_solver", other)
+    refuse_tangents("scipy_solver", y0, t, instead=other)
     if len(t) == 1 or not y0.numel():
         return y0.detach().expand(len(t), *y0.shape)
     times = t.detach().to("cpu", torch.float64).numpy()
 
     def field(time: float, y: object) -> object:
         at = torch.full((), float(time), dtype=y0.dtype, device=y0.device)
-        return host(f(at, torch.from_numpy(y.copy()).to(y0).view(y0.shape)))
+        rate = f(at, torch.from_numpy(y.copy()).to(y0).view(y0.shape))
+        refuse_tangents("scipy_solver", rate, instead=other)
+        return host(rate)
 
     found = solve_ivp()(
         field,

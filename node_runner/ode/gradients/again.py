@@ -52,13 +52,22 @@ class Once(torch.autograd.Function):
     NotImplementedError with that reason.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, reason: str, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.reason = reason
+    def forward(reason: str, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.view_as(tensor) for tensor in tensors)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+        ctx.reason = inputs[0]
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        raise NotImplementedError(ctx.reason)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError(ctx.reason)
 
 
@@ -69,11 +78,16 @@ class FirstOrder(torch.autograd.Function):
     NotImplementedError with that reason, where it would be wrong.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, reason: str, tensor: Tensor) -> Tensor:
-        ctx.reason = reason
-        ctx.save_for_backward(tensor)
+    def forward(reason: str, tensor: Tensor) -> Tensor:
         return tensor.view_as(tensor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.reason = inputs[0]
+        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
@@ -81,3 +95,7 @@ class FirstOrder(torch.autograd.Function):
             return None, gradient
         # With the tensor beside it, so that it is a part of the graph.
         return None, Once.apply(ctx.reason, gradient, ctx.saved_tensors[0])[0]
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:
+        return tangent.view_as(tangent)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ... import methods
+from ...transforms import values_of
 from .explicit import Explicit
 from .protocol import Field, Span, Time, increment, number
 
@@ -129,7 +130,7 @@ class History:
     def settled(self, before: Tensor, after: Tensor) -> bool:
         """Whether the iteration moves no entry by its tolerance; one read of the device."""
         allowed = self.method.atol + self.method.rtol * torch.maximum(before.abs(), after.abs())
-        return bool(((after - before).abs() < allowed).all())
+        return values_of(((after - before).abs() < allowed).all())
 
 
 def weighted(rates: Sequence[Tensor], w: Sequence[float] | Tensor, dt: Time) -> Tensor:

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ...gradients.again import Once
+from ...transforms import forward_level
 
 REFUSAL = (
     "the gradient of an implicit Runge-Kutta step cannot be differentiated again, since how its "
@@ -214,7 +216,26 @@ class Solution(torch.autograd.Function):
 
 def attach(equations: Equations, k: Tensor) -> Tensor:
     """k, shape (m, n), with the gradient of the solution where one is wanted."""
+    if forward_level():
+        return with_tangent(equations, forward_ad.unpack_dual(k).primal)
     if not torch.is_grad_enabled():
         return k
     residual = k - equations.rates(k)
     return Solution.apply(residual, k, equations) if residual.requires_grad else k
+
+
+def with_tangent(equations: Equations, k: Tensor) -> Tensor:
+    """k with its forward-mode derivative M^-1 d rates at fixed k, M = I - adt J, by one more
+    correction.
+
+    Raises:
+        NotImplementedError: where a reverse-mode gradient is wanted as well.
+    """
+    residual = k - equations.rates(k)
+    if residual.requires_grad:
+        raise NotImplementedError(
+            "an implicit Runge-Kutta step has no forward- and reverse-mode derivatives together: "
+            "take one of them, or an explicit method"
+        )
+    matrix = forward_ad.unpack_dual(equations.matrix(equations.jacobians(k))).primal
+    return k - torch.linalg.solve(matrix, residual.reshape(-1)).view_as(k)

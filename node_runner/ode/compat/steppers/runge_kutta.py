@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import SolverError
 from ...state import Layout
 from ...tableau import Row
+from ...transforms import refuse_functorch
 from .newton import ROUNDING, Equations, NotConverged, attach, factor, jacobian, newton
 from .protocol import Field, Span, increment, number
 from .tableau import ImplicitTableau
@@ -48,6 +49,7 @@ class Implicit:
 
     def begin(self) -> ImplicitSolve:
         """No step has been taken."""
+        refuse_functorch(f"method {self.name}", "an explicit method such as dopri5 or rk4")
         return ImplicitSolve(self)
 
 
