@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ...gradients.again import Once
+from ...rhs import without_autocast
 from ...transforms import forward_level
 
 REFUSAL = (
@@ -209,7 +210,8 @@ class Solution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (k,) = ctx.saved_tensors
-        matrix = ctx.equations.matrix(ctx.equations.jacobians(k)).detach()
+        with without_autocast(k.device):
+            matrix = ctx.equations.matrix(ctx.equations.jacobians(k)).detach()
         solved = torch.linalg.solve(matrix.mT, gradient.detach().reshape(-1)).view_as(gradient)
         return Once.apply(REFUSAL, -solved, k)[0], None, None
 
