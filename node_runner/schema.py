@@ -174,7 +174,9 @@ def check(config: DictConfig) -> None:
             check_plain(group, plain[group], get_type_hints(keys))
     for key in REQUIRED:
         node = plain.get(key)
-        if not isinstance(node, Mapping) or "_target_" not in node:
+        if node is not None and not isinstance(node, Mapping):
+            raise UserError(f"{key} is {brief(node)}, must be a group; choose one by {key}=...")
+        if not node or "_target_" not in node:
             raise UserError(f"{key} is missing; choose one by {key}=...")
     regularizers = plain.get("regularizer") or {}
     if not isinstance(regularizers, Mapping):

@@ -26,10 +26,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import forked  # noqa: F401  # loads what a run would, for it may be interrupted
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import node_runner.build  # noqa: F401  # or a run could be interrupted amid importing torch
 from node_runner import cli, config
 from node_runner.schema import dotted
 

@@ -2,10 +2,13 @@
 
 import json
 import os
+from math import inf, nan
 
 import pytest
 from forked import node_run
+from fuzzed_configurations import configuration, outcome
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
 from test_cli import SMALL
 
 from node_runner import config, schema
@@ -160,51 +163,73 @@ def test_a_group_is_chosen_once_and_a_value_may_be_given_again(tmp_path):
     assert results(tmp_path)[0][1]["seed"] == 2
 
 
-def composed(*overrides):
+@pytest.fixture(scope="module")
+def composed():
+    """The configuration of the default task, with some values changed."""
     config.register()
     with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
-        return compose("config", list(overrides))
+        whole = compose("config")
+
+    def changed(**values):
+        made = whole.copy()
+        with open_dict(made):
+            for key, value in values.items():
+                OmegaConf.update(made, key.replace("__", "."), value, merge=False)
+        return made
+
+    return changed
 
 
-def test_a_whole_number_may_be_written_with_an_exponent():
-    made = composed("trainer.max_steps=1e5", "model.field.hidden=[1e1,16.0]", "seed=1e1", "tol=1.0")
+def test_a_whole_number_may_be_written_with_an_exponent(composed):
+    made = composed(trainer__max_steps=1e5, model__field__hidden=[1e1, 16.0], seed=1e1, tol=1.0)
     schema.check(made)
     assert repr(made.trainer.max_steps) == "100000"
     assert repr(list(made.model.field.hidden)) == "[10, 16]"
     assert (repr(made.seed), repr(made.tol)) == ("10", "1.0")
     with pytest.raises(UserError, match=r"trainer\.max_steps is 1\.5, must be an integer"):
-        schema.check(composed("trainer.max_steps=1.5"))
+        schema.check(composed(trainer__max_steps=1.5))
 
 
-@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "1e300", "9" * 25])
-@pytest.mark.parametrize("key", ["tol", "optimizer.lr", "trainer.max_steps", "task.extent", "seed"])
-def test_a_number_beyond_what_computes_with_it_is_refused(key, number):
-    with pytest.raises(UserError, match=rf"{key} is .*, must be"):
-        schema.check(composed(f"{key}={number}"))
+@pytest.mark.parametrize("number", [nan, inf, -inf, 1e300, -1e39, 10**25, -(10**25)])
+@pytest.mark.parametrize("key", ["tol", "optimizer__lr", "trainer__max_steps", "seed"])
+def test_a_number_beyond_what_computes_with_it_is_refused(key, number, composed):
+    with pytest.raises(UserError, match=rf"{key.replace('__', '.')} is .*, must be"):
+        schema.check(composed(**{key: number}))
 
 
-TARGETS = [
-    "null",
-    "1",
-    "[a]",
-    "''",
-    "os.system",
-    "builtins.input",
-    "torch",
-    "math.pi",
-    "torch.nope",
-]
-TARGETS += ["node_runner.ode.Solver.nope", "a..b", "sys.exit", "builtins.dict"]
+TARGETS = [None, 1, ["a"], {}, "", "os.system", "builtins.input", "torch", "math.pi", "torch.nope"]
+TARGETS += ["node_runner.ode.Solver.nope", "a..b", "sys.exit", "builtins.dict", "torch.nn.Linear"]
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("node", ["task", "data", "solver", "solver.gradient", "trainer"])
-def test_what_makes_no_such_object_is_refused_by_name(node, target, capfd):
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+@pytest.mark.parametrize("node", ["task", "data", "solver", "trainer", "model__field"])
+def test_what_makes_no_such_object_is_refused_by_name(node, target, composed, capfd):
     with pytest.raises(UserError) as told:
-        node = f"{node}={{_target_:{target}}}" if "." in node else f"{node}._target_={target}"
-        schema.check(composed(node))
+        schema.check(composed(**{f"{node}___target_": target}))
     assert "\n" not in str(told.value).strip()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("target", ["builtins.input", "builtins.dict", "node_runner.ode.Solver"])
+def test_an_object_of_another_kind_is_refused_where_it_is_handed_over(target, composed):
+    with pytest.raises(UserError, match=r"solver\.gradient"):
+        schema.check(composed(solver__gradient={"_target_": target}))
+
+
+SPECIAL = [("_partial_", "x"), ("_recursive_", 3), ("_args_", "x"), ("_convert_", None)]
+
+
+@pytest.mark.parametrize(("key", "value"), SPECIAL)
+@pytest.mark.parametrize("node", ["schedule", "solver", "model", "optimizer"])
+def test_hydras_keys_of_a_node_have_their_types(node, key, value, composed):
+    with pytest.raises(UserError, match=rf"{node}\.{key} is {value!r}, must be"):
+        schema.check(composed(**{f"{node}__{key}": value}))
+
+
+@pytest.mark.parametrize("group", ["paths", "regularizer", "task", "data", "optimizer", "series"])
+def test_a_value_in_place_of_a_group_is_refused(group, composed):
+    with pytest.raises(UserError, match=rf"^{group} is "):
+        schema.check(composed(**{group: 3}))
 
 
 def stands_for(stream):
@@ -222,9 +247,8 @@ def stands_for(stream):
 
 
 @pytest.mark.parametrize("kind", ["closed", "full"])
-@pytest.mark.parametrize("stream", [1, 2])
-def test_a_run_ends_as_it_would_when_nobody_reads(stream, kind, tmp_path):
-    done = node_run(tmp_path, *SMALL, before=stands_for(stream)[kind])
+def test_a_run_ends_as_it_would_when_nobody_reads(kind, tmp_path):
+    done = node_run(tmp_path, *SMALL, before=lambda: [stands_for(s)[kind]() for s in (1, 2)])
     assert done.returncode == 0
     assert "Traceback" not in done.stdout + done.stderr
     assert results(tmp_path)[0][0] == "done"
@@ -267,3 +291,16 @@ def test_the_home_folder_is_meant_by_files_and_the_environment_too(tmp_path, mon
     own = node_run(tmp_path, "task=trajectory", "data=own", "--config-dir", "mine")
     assert f"{tmp_path}/home/none.csv" in own.stderr
     assert not (tmp_path / "~").exists()
+
+
+def test_random_configurations_end_by_themselves_and_in_a_line(tmp_path):
+    """A few of those that ``python tests/fuzzed_configurations.py 1000`` tries."""
+
+    def before():
+        found = [outcome(configuration(number)) for number in range(2000, 2012)]
+        faults = [f"{one.fault}: {one.argv}\n{one.text}" for one in found if one.fault]
+        os.write(1, "\n".join(faults).encode())
+        os._exit(len(faults))
+
+    done = node_run(tmp_path, before=before)
+    assert done.returncode == 0, done.stdout
