@@ -210,7 +210,7 @@ def test_what_makes_no_such_object_is_refused_by_name(node, target, composed, ca
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("target", ["builtins.input", "builtins.dict", "node_runner.ode.Solver"])
+@pytest.mark.parametrize("target", ["builtins.input", "builtins.dict", "node_runner.fields.MLP"])
 def test_an_object_of_another_kind_is_refused_where_it_is_handed_over(target, composed):
     with pytest.raises(UserError, match=r"solver\.gradient"):
         schema.check(composed(solver__gradient={"_target_": target}))
