@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch.optim import Optimizer
 
 from . import stored
 from .annotation import methods
@@ -58,7 +61,8 @@ def build(
     if lock is None:
         raise UserError(f"another process is writing to {shown(folder)}")
     if resumes:
-        go_on(state, folder, total, device)
+        first = min(trainer.checkpoint_every or data.steps_per_epoch, total)
+        go_on(state, folder, total, device, first)
     typed = stored.write(folder, config)
     here = environment(device)
     write_json(folder / "env.json", here)
@@ -80,11 +84,15 @@ def with_home(config: DictConfig) -> DictConfig:
     return parts
 
 
-def go_on(state: TrainingState, folder: Path, total: int, device: torch.device) -> None:
-    """Load the newest checkpoint of a folder.
+def go_on(state: TrainingState, folder: Path, total: int, device: torch.device, first: int) -> None:
+    """Load the newest checkpoint of a folder; start anew if the run never came to its first one.
+
+    Args:
+        first: step of the first checkpoint at the latest.
 
     Raises:
-        UserError: if it is of something else, or further than the run is to go.
+        UserError: if the checkpoint is of something else, or further than the run is to go, or if
+            there is none and something would be lost.
     """
     remove_partial_files(folder)
     checkpoints = Checkpoints(folder / "checkpoints")
@@ -92,8 +100,10 @@ def go_on(state: TrainingState, folder: Path, total: int, device: torch.device) 
     if checkpoints.exist():
         newest = told(checkpoints.newest, device)
         told(state.load_state_dict, newest, str(checkpoints.folder))
+        as_configured(state.optimizer)
     else:
-        refuse_to_repeat(folder)
+        refuse_to_repeat(folder, first)
+        log.warning("%s has no checkpoint yet: it starts anew", shown(folder))
     step = state.progress.step
     if step > total:
         raise UserError(f"{folder} has done {step} steps, and the limits typed are {total}")
@@ -103,18 +113,44 @@ def go_on(state: TrainingState, folder: Path, total: int, device: torch.device) 
     log.info("%s goes on from step %d", shown(folder), step)
 
 
-def refuse_to_repeat(folder: Path) -> None:
-    """A result is not replaced by training from step 0 because its checkpoints are gone.
+def as_configured(optimizer: Optimizer) -> None:
+    """Give an optimizer that was loaded the options of its construction: a checkpoint has those of
+    a configuration that may have been edited.
+    """
+    options = optimizer.defaults
+    for group in optimizer.param_groups:
+        group.update({name: value for name, value in options.items() if name != "lr"})
+        if "initial_lr" in group:  # of which the schedule makes the rate of each step
+            group["initial_lr"] = options["lr"]
+
+
+def refuse_to_repeat(folder: Path, first: int = 1) -> None:
+    """Without a checkpoint, what a run came to would be written over by training from the start.
 
     Raises:
-        UserError: if the folder holds one of a trained run.
+        UserError: if there is a result, or there was a checkpoint.
     """
-    result = stored.result_of(folder)
-    if result.get("mode") == "train" and (result.get("state") == "done" or result.get("metrics")):
-        raise UserError(
-            f"{shown(folder)} holds the result of {result.get('steps')} steps, but no checkpoint "
-            f"to resume; bring {shown(folder / 'checkpoints')} back, or train in another folder"
-        )
+    result, reached = stored.result_of(folder), last_point(folder)
+    state, steps = result.get("state"), result.get("steps")
+    ended = state in stored.FINISHED or result.get("metrics")
+    ended = ended and result.get("mode") == "train"
+    if not ended and reached < first and not (folder / "checkpoints" / "best.pt").exists():
+        return
+    there = f"the result of {steps} steps" if ended else f"curves to step {reached}"
+    raise UserError(
+        f"{shown(folder)} holds {there}, but no checkpoint to resume, and training from step 0 "
+        "would write over that: put checkpoints/last.pt back, or train in another folder"
+    )
+
+
+def last_point(folder: Path) -> int:
+    """The last step in metrics.jsonl; 0 while there is none."""
+    path, steps = folder / "metrics.jsonl", [0]
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        with suppress(ValueError, TypeError, KeyError):  # what is no point
+            steps.append(int(json.loads(line)["step"]))
+    return max(steps)
 
 
 def prepare(task: nn.Module, runtime: Runtime) -> None:

@@ -15,13 +15,15 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from . import stored
+from . import stored, trust
 from .arguments import for_jobs, parse, quoted
-from .command_line import check_command_line, with_stored
+from .command_line import check_command_line
 from .config import FOLDER, VERSION_BASE, register
-from .launcher import beside, launch
+from .launcher import beside, check_single_process, launch
+from .lock import refuse_links
+from .replay import with_stored
 from .schema import OF_A_RUN, UserError, check, first_line
 from .streams import make_lenient
 from .sweep import BUG, CODES, MISTAKE, OK, SIGNAL, check_same, forget_failure, record_failure
@@ -90,6 +92,8 @@ def checked(argv: list[str]) -> tuple[list[str], Path | None]:
         UserError: for what makes no sense.
     """
     line = parse(argv)
+    if line.composes:
+        check_single_process()
     whole = parse(with_stored(line)) if line.composes else line
     register(whole.config_dir)
     jobs = check_command_line(whole, line) if line.composes else None
@@ -164,12 +168,17 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
     from .run import log_file
 
     name = HydraConfig.get().runtime.choices.task
+    check_single_process()
     place = located(config, folder)
     check(place.config)
     if place.finished is not None:
         log.info("%s is %s already", shown(place.folder), place.finished)
         return place.finished
+    if place.resumes:
+        refuse_links(place.folder)
     with log_file(place.folder):
+        for note in place.notes:
+            log.warning("%s", note)
         run = explained(lambda: build(place.config, place.folder, name, place.resumes, place.lock))
         try:
             return run.execute()
@@ -180,7 +189,8 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
 
 class Place(NamedTuple):
     """The configuration and the folder of a job; whether it goes on with the run there; the lock
-    on the folder, if it is held already; the state of what needs no more doing.
+    on the folder, if it is held already; the state of what needs no more doing; what a person
+    should know.
     """
 
     config: DictConfig
@@ -188,32 +198,56 @@ class Place(NamedTuple):
     resumes: bool = False
     lock: TextIO | None = None
     finished: str | None = None
+    notes: Sequence[str] = ()
 
 
 def located(config: DictConfig, folder: Path) -> Place:
     """Where the job belongs: in its own folder, or with the run that it evaluates or goes on with.
 
     Raises:
-        UserError: if that is no run, or would become another one.
+        UserError: if that is no run, was edited, names what is not trusted, or would become another
+            run.
     """
+    notes, changed, run = [], [], None
     if config.mode in OF_A_RUN:
-        config = stored.read(config.run, "run").changed_by(config)[0]
+        run = stored.read(config.run, "run")
+    elif config.resume not in (None, "auto"):
+        run = stored.read(config.resume, "resume")
+    if run is None:
+        if names := trust.outside(trust.targets(OmegaConf.to_container(config))):
+            notes.append(f"trusted, as it is named today: {', '.join(names)}")
+    else:
+        config, changed, notes = of_stored(run, config)
     if HydraConfig.get().mode == RunMode.MULTIRUN and (folder / "command.yaml").exists():
         check_same(folder, config)
+        notes += stored.refuse_edits(stored.read(folder, "sweep"), config.accept_edits)
         state = stored.state_of(folder)
         finished = state if state in stored.FINISHED else None
-        return Place(config, folder, resumes=True, finished=finished)
-    if config.mode in OF_A_RUN:
-        return Place(config, folder)
-    if config.resume == "auto":
-        found = stored.unfinished(config)
-        return Place(config, folder) if found is None else Place(config, found[0], True, found[1])
-    if config.resume is not None:
-        run = stored.read(config.resume, "resume")
-        config, changed = run.changed_by(config)
+        return Place(config, folder, resumes=True, finished=finished, notes=notes)
+    if run is not None and config.mode not in OF_A_RUN:
         stored.refuse_changes(run, config, changed)
-        return Place(config, run.folder, resumes=True)
-    return Place(config, folder)
+        return Place(config, run.folder, resumes=True, notes=notes)
+    found = stored.unfinished(config) if config.resume == "auto" else None
+    if found is not None:
+        return Place(config, found[0], True, found[1], notes=notes)
+    return Place(config, folder, notes=notes)
+
+
+def of_stored(run: stored.Stored, config: DictConfig) -> tuple[DictConfig, list[str], list[str]]:
+    """The configuration of a stored run with what was typed today, the keys that this changes, and
+    what a person should know.
+
+    Raises:
+        UserError: if it was edited, or names what is not trusted.
+    """
+    trusted = trust.names(config.trust)
+    typed = run.typed_since(HydraConfig.get().overrides.task)
+    config, changed = run.changed_by(config, typed)
+    trust.check_stored(config, str(run.folder), trusted)
+    notes = stored.refuse_edits(run, config.accept_edits)
+    if names := trust.outside(trust.targets(OmegaConf.to_container(config))):
+        notes.append(f"trusted, as you allow it today: {', '.join(names)}")
+    return config, changed, notes
 
 
 def explained(construct: Callable[[], T]) -> T:

@@ -18,59 +18,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
 from omegaconf import DictConfig, OmegaConf
 
-from . import stored
 from .arguments import CommandLine
 from .config import FOLDER, VERSION_BASE, compose_or_explain, files
 from .launcher import check_launcher
-from .schema import MODES, OF_A_RUN, UserError, check, dotted, told, unknown
+from .replay import check_config, choices, refuse_hydra_of, value_of
+from .schema import UserError, dotted, told, unknown
 from .sweep import folder_of
-
-
-def value_of(line: CommandLine, key: str) -> Any:
-    """The value of an option, None if it was not typed."""
-    values = [o.value() for o in line.overrides if o.key_or_group == key]
-    return values[-1] if values else None
-
-
-def with_stored(line: CommandLine) -> list[str]:
-    """The arguments of the run that run= or resume= names, then what was typed.
-
-    Raises:
-        UserError: if it names none, or the two options do not go together with the others.
-    """
-    mode, run, resume = (value_of(line, key) for key in stored.CALL)
-    if mode not in (None, *MODES):
-        return [*line.flags, *line.texts]  # the check of all values has more to say
-    if (mode in OF_A_RUN) != (run is not None):
-        raise UserError(
-            "mode=evaluate, or mode=sample, and run=PATH go together: PATH is a run's folder or "
-            "one of its checkpoints (to train on, resume=PATH)"
-        )
-    if resume is not None and mode not in (None, "train"):
-        raise UserError(f"resume={resume} goes on with training; it does not go with mode={mode}")
-    for key, path in (("run", run), ("resume", resume)):
-        if path is not None and not isinstance(path, str):
-            raise UserError(f"{key} takes one folder; call node-run once for each")
-    if resume not in (None, "auto") and line.multirun:
-        raise UserError(f"resume={resume} goes on with one run; with -m there is resume=auto")
-    option, path = ("resume", resume) if run is None else ("run", run)
-    if path in (None, "auto"):
-        return [*line.flags, *line.texts]
-    source = stored.read(path, option)
-    if option == "resume" and source.config.get("mode") != "train":
-        raise UserError(f"resume={path} trained nothing; resume the run that it was made of")
-    again = {override.key_or_group for override in line.overrides}
-    for key in ("task", "experiment"):
-        if key in again:
-            raise UserError(f"{option}={path} brings its {key}; leave {key}= out")
-    kept = [
-        override.input_line
-        for override in OverridesParser.create().parse_overrides(source.overrides)
-        if override.key_or_group not in again  # nor the values of a choice that is made anew
-        and not any(override.key_or_group.startswith(f"{key}.") for key in again)
-    ]
-    folder = source.config_dir if line.config_dir is None else None
-    return [*line.flags, *(("--config-dir", folder) if folder else ()), *kept, *line.texts]
 
 
 def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> Path | None:
@@ -96,11 +49,14 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
         base = compose_or_explain([*search, *next(jobs_to_check(groups))], hydra=True)
         check_launcher(line.overrides, line.multirun, base)
         check_mode(line)
+        if typed is not None and typed.config_dir != line.config_dir:
+            for overrides in jobs_to_check(line.overrides):
+                refuse_hydra_of(line, [*search, *overrides])
         if not line.multirun:
             check_single(line, groups)
             check_keys(line.overrides, groups, base)
             config = compose_or_explain([*search, *next(jobs_to_check(line.overrides))])
-            check(config)
+            check_config(config, line)
             check_tolerances((typed or line).overrides, config)
             check_package(line, config)
             return None
@@ -110,7 +66,7 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
             check_keys(line.overrides, groups, compose_or_explain([*search, *choice], hydra=True))
         whole = compose_or_explain([*search, *next(jobs_to_check(swept))], hydra=True)
         for overrides in jobs_to_check(swept):
-            check(compose_or_explain([*search, *overrides]))
+            check_config(compose_or_explain([*search, *overrides]), line)
         folder = whole.hydra.sweep.dir
         given = value_of(line, "hydra.sweep.dir") is not None
         return Path(folder) if given else folder_of(folder, line.overrides)
@@ -179,17 +135,6 @@ def check_choice(override: Override, own: str | None) -> None:
     for value in choices(override):
         if value is not None and value not in known:
             raise UserError(unknown(f"{group}={value}", str(value), known, listed=True))
-
-
-def choices(override: Override) -> Iterator[object]:
-    if override.is_sweep_override():
-        value = override.value()
-        listed = getattr(value, "list", None)
-        yield from listed or ()  # a glob or a range is expanded by Hydra
-    elif isinstance(override.value(), list):
-        yield from override.value()
-    else:
-        yield override.value()
 
 
 def values(override: Override) -> list[str]:

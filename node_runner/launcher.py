@@ -27,6 +27,8 @@ from .schema import UserError, first_line, told
 from .sweep import BUG, OK, SIGNAL, exit_code, summary
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
+# Set by torchrun, by Open MPI, by MPICH.
+MANY_PROCESSES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictConfig) -> None:
@@ -50,8 +52,34 @@ def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictCo
                 raise UserError(f"{typed} is for several jobs: node-run -m ... runs them")
         elif key.startswith("hydra.launcher.") and alone:
             raise UserError(f"{typed} is not for launcher=serial; choose launcher=joblib or slurm")
+    for key in ("nodes", "tasks_per_node"):
+        count = OmegaConf.select(config, f"hydra.launcher.{key}", default=1)
+        if isinstance(count, int) and count > 1:
+            raise UserError(
+                f"hydra.launcher.{key} is {count}: a run takes one process; set it to 1"
+            )
     if target.endswith(".SlurmLauncher") and which("sbatch") is None:
         raise UserError(f"{chosen} needs a cluster: there is no sbatch here; use launcher=joblib")
+
+
+def check_single_process() -> None:
+    """Each process of torchrun, srun or mpirun would train the whole run by itself.
+
+    Raises:
+        UserError: if this process is one of several.
+    """
+    env = os.environ
+    # A script of sbatch has SLURM_NTASKS too, but is one process: srun numbers its own.
+    in_step = "SLURM_STEP_ID" in env or env.get("SLURM_PROCID", "0") != "0"
+    tasks = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
+    names = [*MANY_PROCESSES, *([tasks] if in_step else [])]
+    for name in names:
+        if env.get(name, "").isdecimal() and int(env[name]) > 1:
+            raise UserError(
+                f"{name} is {env[name]}: a run takes one process, and each of these would train "
+                "the same run; start node-run without torchrun, or with one process (srun -n 1), "
+                "and several runs by node-run -m"
+            )
 
 
 def launch(folder: Path, run: Callable[[], None]) -> int:

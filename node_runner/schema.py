@@ -71,6 +71,8 @@ class Root(TypedDict):
     mode: Literal[MODES]
     run: str | None
     resume: str | None
+    trust: Sequence[str] | str | None
+    accept_edits: bool
     seed: int
     tol: float
     atol_ratio: float
@@ -172,6 +174,9 @@ def check(config: DictConfig) -> None:
     for group, keys in PLAIN.items():
         if group in plain:
             check_plain(group, plain[group], get_type_hints(keys))
+    for key, path in plain.get("paths", {}).items():
+        if not path.strip():
+            raise UserError(f"paths.{key} is empty: name a folder (. is the one you are in)")
     for key in REQUIRED:
         node = plain.get(key)
         if node is not None and not isinstance(node, Mapping):

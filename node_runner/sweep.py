@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from . import stored
+from . import origin, stored
 from .disk import write_json
 from .schema import UserError
 
@@ -24,7 +24,7 @@ OK, BUG, MISTAKE, DIVERGED, SIGNAL = 0, 1, 2, 3, 128
 CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}
 
 # What does not make another sweep of it.
-PLACES = ("paths", "resume", "hydra", "hydra/launcher", "launcher")
+PLACES = ("paths", "resume", "hydra", "hydra/launcher", "launcher", *stored.PERMITS)
 PLACES += ("runtime.device", "runtime.threads")
 LONGEST = 120  # of the part of a folder's name that says what is swept
 REFUSED = "refused.json"  # beside the result of a finished run, which is not to be touched
@@ -75,7 +75,7 @@ def forget_failure(folder: Path) -> None:
     """Take back the word of a job that is tried again; one that was no run leaves nothing."""
     (folder / REFUSED).unlink(missing_ok=True)
     if stored.state_of(folder) == "failed" and not (folder / "env.json").exists():
-        for name in ("config.yaml", "command.yaml", "result.json"):
+        for name in (origin.FILE, "config.yaml", "command.yaml", "result.json"):
             (folder / name).unlink(missing_ok=True)
 
 

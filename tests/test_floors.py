@@ -14,17 +14,8 @@ FLOORS = {
     "first": {"flow", "latent", "odenet", "trajectory"},
     "second": {"tasks"},
     "top": {"annotation", "schema", "config", "stored", "sweep", "command_line", "result", "run"}
-    | {
-        "arguments",
-        "streams",
-        "build",
-        "data_state",
-        "cli",
-        "launcher",
-        "report",
-        "__main__",
-        "__init__",
-    },
+    | {"build", "data_state", "cli", "launcher", "report", "__main__", "__init__"}
+    | {"origin", "lock", "trust", "replay", "arguments", "streams"},
 }
 LEVEL = {room: level for level, rooms in enumerate(FLOORS.values()) for room in rooms}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from node_runner import cli
+from node_runner.launcher import check_single_process
 
 SMALL = ["trainer.max_steps=6", "data.test_size=16", "data.batch_size=8", "task.grid=8"]
 SMALL += ["data.validation_size=8", "model.field.hidden=[8]"]
@@ -89,6 +90,11 @@ VALUES = [
     ("~trainer", "trainer is missing"),
     ("~task", "task is missing"),
     ("paths.out=null", "paths.out is None, must be a word"),
+    ("paths.out=", "paths.out is empty: name a folder"),
+    ("-m seed=0,1 paths.out=''", "paths.out is empty: name a folder"),
+    ("paths.data=", "paths.data is empty: name a folder"),
+    ("trust=3", "trust is 3, must be a package or a list of them"),
+    ("accept_edits=maybe", "accept_edits is 'maybe', must be true or false"),
     ("model=odenet", "task.flow is a ODENet, must be a Flow"),
     ("model.field.hidden=[-1]", "task.flow.field: "),
     ("--config-dir nowhere task=x", "--config-dir nowhere: there is no such folder"),
@@ -116,6 +122,7 @@ LAUNCHERS = [
     ("-m launcher=joblib hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: Value 'x' of type"),
     ("-m launcher=joblib hydra.launcher.n_jobs=0", "n_jobs == 0 in Parallel has no meaning"),
     ("-m launcher=slurm", "launcher=slurm needs a cluster: there is no sbatch here"),
+    ("-m launcher=slurm hydra.launcher.tasks_per_node=2", "a run takes one process; set 1"),
 ]
 
 
@@ -134,6 +141,38 @@ def test_a_launcher_that_is_not_installed_is_named(launcher, choice, told, monke
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"{choice}.yaml", False)
     needs = f"needs hydra-{choice.partition('_')[0]}-launcher: pip install 'node-runner[launchers]'"
     assert told("-m", "seed=0,1", f"launcher={launcher}") == f"launcher={launcher} {needs}"
+
+
+PROCESSES = [
+    ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE is 2"),
+    ({"OMPI_COMM_WORLD_SIZE": "4"}, "OMPI_COMM_WORLD_SIZE is 4"),
+    ({"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0"}, "SLURM_STEP_NUM"),
+    ({"SLURM_NTASKS": "3", "SLURM_PROCID": "1"}, "SLURM_NTASKS is 3"),
+]
+
+
+@pytest.mark.parametrize(("variables", "what"), PROCESSES, ids=[what for _, what in PROCESSES])
+def test_one_of_several_processes_does_not_train_what_the_others_train(
+    variables, what, told, monkeypatch, tmp_path
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for typed in ([], ["-m", "seed=0,1"], ["mode=fetch"]):
+        line = told(*typed)
+        assert what in line and "a run takes one process" in line
+    assert not list(tmp_path.iterdir())
+
+
+ALONE = [{"WORLD_SIZE": "1"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}]
+ALONE += [{"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_ID": "0"}]
+
+
+@pytest.mark.parametrize("variables", ALONE, ids=str)
+def test_a_single_process_of_a_cluster_trains(variables, monkeypatch):
+    """Under torchrun with one process, in a script of sbatch, and in a job of submitit."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    check_single_process()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")

@@ -184,14 +184,35 @@ def test_a_checkpoint_of_another_net_is_told_by_the_first_name_that_differs(whol
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_anew_in_its_folder(tmp_path):
-    few = [*TOY, "trainer.max_steps=8", "trainer.log_every=1"]
+    few = [*TOY, "trainer.max_steps=8", "trainer.log_every=1", "runtime.threads=1"]
     code, text = finish(tmp_path, *few)
     assert code == 0, text
     run = only_run(tmp_path)
     before = everything(run)
     for file in [*(run / "checkpoints").iterdir(), run / "result.json"]:
         file.unlink()
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:5]))
     code, text = finish(tmp_path, f"resume={run}")
     assert code == 0, text
-    assert "goes on from step 0" in text
+    assert "has no checkpoint yet: it starts anew" in text
     assert_equal(before[3], everything(run)[3])
+
+
+@pytest.mark.parametrize("kept", [("result.json",), ("metrics.jsonl",), ("checkpoints/best.pt",)])
+def test_a_run_that_lost_its_checkpoints_is_not_trained_over_its_result(kept, whole, tmp_path):
+    _, undisturbed = whole
+    run = tmp_path / "run"
+    names = ("command.yaml", "config.yaml", "origin.json", *kept)
+    for name in names:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_bytes((undisturbed / name).read_bytes())
+    before = {name: (run / name).read_bytes() for name in names}
+    code, text = finish(tmp_path, "resume=run")
+    assert (code, text.count("\n")) == (2, 1), text
+    assert "has no checkpoint to resume from" in text
+    assert "put checkpoints/last.pt back, or start a new run" in text
+    assert before == {name: (run / name).read_bytes() for name in names}
+    code, text = finish(tmp_path, "mode=evaluate", "run=run/checkpoints/last.pt")
+    assert (code, text.count("\n")) == (2, 1), text
+    assert "last.pt is absent" in text

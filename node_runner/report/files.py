@@ -95,8 +95,8 @@ def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[
 
 def parse(file: Path) -> dict[str, Any]:
     try:
-        content = read_json(file)
-    except (OSError, ValueError) as error:
+        content = without_controls(read_json(file))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no result of a run")
@@ -104,6 +104,17 @@ def parse(file: Path) -> dict[str, Any]:
     for metric in metrics.values() if isinstance(metrics, dict) else ():
         if isinstance(metric, dict) and metric.get("mean", nan) is None:
             metric["mean"] = nan  # JSON has no other word for it
+    return content
+
+
+def without_controls(content: Any) -> Any:
+    """Nested values without the characters that a terminal would obey."""
+    if isinstance(content, dict):
+        return {without_controls(k): without_controls(v) for k, v in content.items()}
+    if isinstance(content, list):
+        return [without_controls(value) for value in content]
+    if isinstance(content, str):
+        return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in content)
     return content
 
 

@@ -114,6 +114,17 @@ def test_a_page_needs_nothing_but_itself(report, runs):
     assert "<script>" not in text
 
 
+def test_a_report_holds_no_markup_or_formula_of_a_strangers_run(report, runs):
+    marks = ("<img src=x onerror=a>", "=cmd|'/C calc'!A0", "[a](javascript:b)", "\x1b]0;title\x07")
+    for i, mark in enumerate(marks):
+        leave(runs / str(i), task=mark, typed=[mark])
+    _, text, _ = report(runs)
+    assert "<img" not in text and "](java" not in text and "\x1b" not in text
+    _, text, _ = report(runs, "--format", "csv")
+    assert "'=cmd" in text and ",=cmd" not in text and "\n=cmd" not in text
+    assert not re.search(r"[\x1b\x07]", text)
+
+
 def test_odd_options_and_curves_are_shown_too(report, runs):
     protocol = CONTENT["protocol"]
     solver = protocol["solver"] | {"rtol": [1e-3, 1e-5], "atol": 1e-6}

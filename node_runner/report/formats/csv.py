@@ -21,4 +21,7 @@ def render(report: Report) -> str:
 
 
 def plain(value: object) -> object:
+    """Text that a spreadsheet would compute, it is to show."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return f"'{value}"
     return "" if value is None or (isinstance(value, float) and isnan(value)) else value
