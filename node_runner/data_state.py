@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
@@ -38,7 +39,12 @@ def construct_data(config: DictConfig, resumed: Path | None, device: torch.devic
                     "these are scaled by their own statistics",
                     folder,
                 )
-    return instantiate(config.data, _convert_="all", **provided)
+    # Handed to Hydra, the state would be taken as configuration, and what it names be called.
+    make = instantiate(config.data, _convert_="all", _partial_=True)
+    try:
+        return make(**provided)
+    except Exception as error:  # as Hydra does where it makes an object at once
+        raise InstantiationException(f"{error!r}\nfull_key: data") from error
 
 
 def takes_state(node: DictConfig) -> bool:

@@ -16,7 +16,9 @@ from omegaconf import OmegaConf
 from test_cli import SMALL
 
 from node_runner import arguments, config, lock, replay, stored, trust
+from node_runner.data_state import construct_data
 from node_runner.schema import UserError
+from node_runner.training import save_checkpoint
 
 MODES = {
     "evaluate": ["mode=evaluate", "run=run"],
@@ -271,6 +273,27 @@ def test_a_folder_that_a_stored_run_names_adds_nothing_of_hydra(text, mode, stra
     stranger.edit("command.yaml", lambda c: c["overrides"].append("experiment=x"))
     line = stranger.refused(mode, "accept_edits=true")
     assert f"type --config-dir {folder} if you trust" in line
+
+
+class Scaled:
+    """Data that are given the state of a run."""
+
+    def __init__(self, seed, device, state=None):
+        self.state = state
+
+
+@pytest.mark.parametrize(
+    "value", [{"_target_": "os.mkdir", "_args_": ["MARK"]}, "${oc.env:HOME}", "???"], ids=str
+)
+def test_what_a_checkpoint_holds_is_no_configuration(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    save_checkpoint(tmp_path / "checkpoints" / "last.pt", {"data": {"mean": [value]}})
+    made = OmegaConf.create({"_target_": f"{__name__}.Scaled"})
+    found = OmegaConf.create({"data": made, "seed": 0, "mode": "evaluate", "run": str(tmp_path)})
+    data = construct_data(found, None, torch.device("cpu"))
+    assert data.state == {"mean": [value]}
+    assert not (tmp_path / "MARK").exists()
 
 
 def test_results_go_where_today_s_call_says(stranger, made):
