@@ -27,6 +27,7 @@ from .schema import UserError, first_line, told
 from .sweep import BUG, OK, SIGNAL, exit_code, summary
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
+MANY_TASKS = ("hydra.launcher.nodes", "hydra.launcher.tasks_per_node")
 # Set by torchrun, by Open MPI, by MPICH.
 MANY_PROCESSES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
@@ -50,14 +51,10 @@ def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictCo
                 raise UserError(f"{typed}: all jobs of a sweep have the same launcher; choose one")
             if not (multirun or alone):
                 raise UserError(f"{typed} is for several jobs: node-run -m ... runs them")
+        elif key in MANY_TASKS and isinstance(override.value(), int) and override.value() > 1:
+            raise UserError(f"{typed}: a run takes one process; leave it at 1")
         elif key.startswith("hydra.launcher.") and alone:
             raise UserError(f"{typed} is not for launcher=serial; choose launcher=joblib or slurm")
-    for key in ("nodes", "tasks_per_node"):
-        count = OmegaConf.select(config, f"hydra.launcher.{key}", default=1)
-        if isinstance(count, int) and count > 1:
-            raise UserError(
-                f"hydra.launcher.{key} is {count}: a run takes one process; set it to 1"
-            )
     if target.endswith(".SlurmLauncher") and which("sbatch") is None:
         raise UserError(f"{chosen} needs a cluster: there is no sbatch here; use launcher=joblib")
 

@@ -122,7 +122,7 @@ LAUNCHERS = [
     ("-m launcher=joblib hydra.launcher.n_jobs=x", "hydra.launcher.n_jobs=x: Value 'x' of type"),
     ("-m launcher=joblib hydra.launcher.n_jobs=0", "n_jobs == 0 in Parallel has no meaning"),
     ("-m launcher=slurm", "launcher=slurm needs a cluster: there is no sbatch here"),
-    ("-m launcher=slurm hydra.launcher.tasks_per_node=2", "a run takes one process; set 1"),
+    ("-m launcher=slurm hydra.launcher.tasks_per_node=2", "a run takes one process; leave it"),
 ]
 
 
