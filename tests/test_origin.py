@@ -36,6 +36,7 @@ def replace(run, old, new, name="config.yaml"):
     (run / name).write_text(text.replace(old, new))
 
 
+config.register()
 RESUME = ["resume=run", "trainer.max_steps=14"]
 EDITS = [
     ("config.yaml", "lr: 0.003", "lr: 0.5", "optimizer.lr of config.yaml was 0.003, is 0.5"),
