@@ -210,6 +210,6 @@ def test_a_run_that_lost_its_checkpoints_is_not_trained_over_its_result(kept, wh
     before = {name: (run / name).read_bytes() for name in names}
     code, text = finish(tmp_path, "resume=run")
     assert (code, text.count("\n")) == (2, 1), text
-    assert "has no checkpoint to resume from" in text
-    assert "put checkpoints/last.pt back, or start a new run" in text
+    assert "but no checkpoint to resume" in text
+    assert "put checkpoints/last.pt back, or train in another folder" in text
     assert before == {name: (run / name).read_bytes() for name in names}
