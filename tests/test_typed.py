@@ -297,7 +297,7 @@ def test_random_configurations_end_by_themselves_and_in_a_line(tmp_path):
     """A few of those that ``python tests/fuzzed_configurations.py 1000`` tries."""
 
     def before():
-        found = [outcome(configuration(number)) for number in range(2000, 2012)]
+        found = [outcome(configuration(number)) for number in range(2000, 2006)]
         faults = [f"{one.fault}: {one.argv}\n{one.text}" for one in found if one.fault]
         os.write(1, "\n".join(faults).encode())
         os._exit(len(faults))
