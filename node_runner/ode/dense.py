@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .dynamo import run_eagerly
 from .gradients.again import FirstOrder
 from .problem import Problem
 from .protocol import Solves
@@ -64,6 +65,7 @@ class DenseSolution:
         """Where steps begin and end, from t0 to t1."""
         return [self.t0, *(step.t1 for step in self.recording.steps)]
 
+    @run_eagerly
     def __call__(self, t: float | Sequence[float] | Tensor) -> State:
         """The state at t.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .dynamo import run_eagerly
 from .errors import GrazingError
 from .gradients.again import FirstOrder
 from .problem import Problem
@@ -168,6 +169,7 @@ class EventTime(torch.autograd.Function):
     """t, with dt = -dg / rate, rate being that of g along the solution."""
 
     @staticmethod
+    @run_eagerly
     def forward(
         ctx: Any, t: Tensor, g: Tensor, y: Tensor, rate: float, least: float, name: str
     ) -> Tensor:
@@ -175,6 +177,7 @@ class EventTime(torch.autograd.Function):
         return t.clone()
 
     @staticmethod
+    @run_eagerly
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if not abs(ctx.rate) > ctx.least:
             raise GrazingError(

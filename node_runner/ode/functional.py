@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from . import methods
 from .control import MOST_FIXED_STEPS
+from .dynamo import run_eagerly
 from .gradients import Adjoint, Direct, Gradient
 from .solver import Solver
 from .state import State
@@ -22,6 +23,7 @@ OPTIONS = ("first_step", "step_size", "max_num_steps")
 ADJOINT_OPTIONS = ("norm",)
 
 
+@run_eagerly
 def odeint(
     func: Callable,
     y0: State,
@@ -59,6 +61,7 @@ def odeint(
     return solve(build(method, rtol, atol, options, Direct()), func, y0, t, event_fn)
 
 
+@run_eagerly
 def odeint_adjoint(
     func: Callable,
     y0: State,
@@ -110,6 +113,7 @@ def odeint_adjoint(
     return solve(solver, func, y0, t, event_fn, adjoint_params)
 
 
+@run_eagerly
 def odeint_event(
     func: Callable,
     y0: State,

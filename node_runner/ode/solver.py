@@ -13,6 +13,7 @@ from . import methods
 from .control import FixedControl, PIControl
 from .dense import DenseSolution, solve_dense
 from .diagnosis import instability
+from .dynamo import run_eagerly
 from .engine import ENGINES
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
@@ -54,6 +55,7 @@ class Solver:
         together.
     """
 
+    @run_eagerly
     def __init__(
         self,
         method: str = "dopri5",
@@ -109,6 +111,7 @@ class Solver:
                 raise ValueError(f"solver.{name} is {value!r}, must be positive")
         self.gradient.check(self.tableau)
 
+    @run_eagerly
     def __call__(
         self,
         f: Callable,
@@ -152,6 +155,7 @@ class Solver:
                 return Solution(problem.stats, layout, start.detach(), self.integrate(problem))
             return Solution(problem.stats, layout, start, self.gradient(self, problem))
 
+    @run_eagerly
     def dense(
         self,
         f: Callable,
@@ -168,6 +172,7 @@ class Solver:
         with problem.rhs.arithmetic(self.engine != "eager"):
             return solve_dense(self, problem)
 
+    @run_eagerly
     def event(
         self,
         f: Callable,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from ..dynamo import run_eagerly
 from ..problem import check_params
 from ..solver import Solver
 from ..state import State
@@ -16,6 +17,7 @@ from .search import find, states_at
 from .strategy import Chosen, Known, gradient_of, of_adjoint
 
 
+@run_eagerly
 def odeint_adjoint(
     func: Callable,
     y0: State,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..dynamo import run_eagerly
 from ..gradients.again import Once
 from ..gradients.captured_tensors import CapturedTensors, solve_without_graph
 from ..gradients.drift import Drift, Kept, backward_failure_explained, warn_of_drift
@@ -123,6 +124,7 @@ class AugmentedFunction(torch.autograd.Function):
     """The solve as one node of the graph; only its outputs are kept."""
 
     @staticmethod
+    @run_eagerly
     def forward(
         ctx: Any,
         policy: Augmented,
@@ -139,6 +141,7 @@ class AugmentedFunction(torch.autograd.Function):
         return outputs.pop()
 
     @staticmethod
+    @run_eagerly
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         outputs, *_ = ctx.saved_tensors  # refused if a tensor has been changed in place
         refuse_batched(NAME, cotangents)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..dynamo import run_eagerly
 from ..gradients.again import Once
 from ..state import Layout, State
 from ..transforms import refuse_functorch, refuse_tangents
@@ -19,6 +20,7 @@ from .solve import odeint
 REFUSAL = "the gradient of an event's time cannot be differentiated again"
 
 
+@run_eagerly
 def odeint_event(
     func: Callable,
     y0: State,
@@ -111,11 +113,13 @@ class Sliding(torch.autograd.Function):
     """
 
     @staticmethod
+    @run_eagerly
     def forward(ctx: Any, value: Tensor) -> Tensor:
         ctx.save_for_backward(value)
         return value.clone()
 
     @staticmethod
+    @run_eagerly
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return gradient

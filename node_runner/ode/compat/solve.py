@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import methods
+from ..dynamo import run_eagerly
 from ..state import State
 from .adaptive import Adaptive
 from .call import read_call
@@ -15,6 +16,7 @@ from .options import ADAPTIVE
 from .search import find, states_at
 
 
+@run_eagerly
 def odeint(
     func: Callable,
     y0: State,
@@ -56,6 +58,7 @@ def odeint(
     return call.form.outer(call.means.solve(call.f, call.y0, call.t))
 
 
+@run_eagerly
 def odeint_dense(
     func: Callable,
     y0: State,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..dynamo import run_eagerly
 from ..loop import Path
 from ..problem import Problem
 from ..protocol import Integrator
@@ -103,6 +104,7 @@ class AdjointFunction(torch.autograd.Function):
     """The solve as one node of the graph; only its outputs are kept."""
 
     @staticmethod
+    @run_eagerly
     def forward(
         ctx: Any,
         policy: Adjoint,
@@ -120,6 +122,7 @@ class AdjointFunction(torch.autograd.Function):
         return outputs.pop()
 
     @staticmethod
+    @run_eagerly
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         refuse_batched(NAME, cotangents)
         refuse_tangents(f"a gradient by {NAME}", cotangents)

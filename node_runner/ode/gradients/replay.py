@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..dynamo import run_eagerly
 from ..engine import ENGINES
 from ..loop import Step, interpolate
 from ..problem import Problem
@@ -111,6 +112,7 @@ class ReplayFunction(torch.autograd.Function):
     """The solve as one node of the graph."""
 
     @staticmethod
+    @run_eagerly
     def forward(
         ctx: Any,
         solver: Integrator,
@@ -129,6 +131,7 @@ class ReplayFunction(torch.autograd.Function):
         return outputs.pop()
 
     @staticmethod
+    @run_eagerly
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         y0, *saved = ctx.saved_tensors  # refused if one has been changed in place
         refuse_tangents("a gradient by Replay()", cotangents)

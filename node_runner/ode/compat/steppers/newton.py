@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ...dynamo import run_eagerly
 from ...gradients.again import Once
 from ...rhs import without_autocast
 from ...transforms import forward_level
@@ -201,6 +202,7 @@ class Solution(torch.autograd.Function):
     """
 
     @staticmethod
+    @run_eagerly
     def forward(ctx: Any, residual: Tensor, k: Tensor, equations: Equations) -> Tensor:
         found = k.clone()
         ctx.equations = equations
@@ -208,6 +210,7 @@ class Solution(torch.autograd.Function):
         return found
 
     @staticmethod
+    @run_eagerly
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (k,) = ctx.saved_tensors
         with without_autocast(k.device):
