@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil, copysign, log2, ulp
+from math import ceil, copysign, log2
 
 
 @dataclass
@@ -13,12 +12,19 @@ class Bracket:
     TOMS 47(1), algorithm 1): secants, truncated and projected so that it never takes more than one
     evaluation above bisection.
 
-    It asks for g at ``propose()`` and is told by ``update``, so that several can be closed at once.
+    g may be zero on a whole interval up to b, as where it is one-sided: b is then the first place
+    at which it is. It may jump, too.
+
+    It asks for g at ``propose()`` and takes it by ``update``, so that several can be closed at
+    once.
 
     Args:
         a, b: ends, a < b.
         at_a, at_b: g there, of different signs; at_b may be zero.
         tolerance: length to end with.
+
+    Attributes:
+        root: b, where g has reached zero or passed it.
     """
 
     a: float
@@ -29,6 +35,7 @@ class Bracket:
     length: float = field(init=False)
     most: int = field(init=False)
     taken: int = 0
+    probed: bool = False  # just before an end at which g is zero
 
     def __post_init__(self) -> None:
         self.length = self.b - self.a
@@ -36,17 +43,21 @@ class Bracket:
 
     @property
     def closed(self) -> bool:
-        return self.at_b == 0 or self.b - self.a <= self.tolerance or self.taken > self.most + 2
+        return self.b - self.a <= self.tolerance or self.taken > self.most + 2
 
     @property
     def root(self) -> float:
-        """The end at which g is nearer to zero; b where they are alike."""
-        return self.a if abs(self.at_a) < abs(self.at_b) else self.b
+        return self.b
 
     def propose(self) -> float:
         """Where to look next."""
         width = self.b - self.a
         middle = self.a + width / 2
+        if self.at_b == 0:
+            # A root at b, most often. If g is zero there as well, values say nothing more.
+            before = middle if self.probed else self.b - 0.999 * self.tolerance
+            self.probed = True
+            return before if self.a < before < self.b else middle
         secant = self.a + width * (self.at_a / (self.at_a - self.at_b))
         toward = copysign(1.0, middle - secant)
         shift = 0.2 * width * width / self.length
@@ -59,29 +70,7 @@ class Bracket:
 
     def update(self, x: float, at_x: float) -> None:
         self.taken += 1
-        if at_x == 0:
-            self.a = self.b = x
-            self.at_a = self.at_b = 0.0
-        elif (at_x > 0) == (self.at_a > 0):
+        if at_x != 0 and (at_x > 0) == (self.at_a > 0):
             self.a, self.at_a = x, at_x
         else:
             self.b, self.at_b = x, at_x
-
-
-def bracketed_root(
-    g: Callable[[float], float], a: float, b: float, at_a: float, at_b: float, tolerance: float
-) -> float:
-    """A root of g between a and b, to ``tolerance`` or as near as floats can tell.
-
-    Args:
-        g: the function.
-        a, b: ends, in either order.
-        at_a, at_b: g(a), not zero, and g(b), zero or of the other sign.
-        tolerance: how far off the root may be.
-    """
-    sign = 1.0 if b > a else -1.0
-    bracket = Bracket(sign * a, sign * b, at_a, at_b, max(tolerance, ulp(a), ulp(b)))
-    while not bracket.closed:
-        x = bracket.propose()
-        bracket.update(x, g(sign * x))
-    return sign * bracket.root

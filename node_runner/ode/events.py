@@ -1,4 +1,4 @@
-"""Events: where a condition on time and state changes its sign."""
+"""Events: when a condition on time and state changes its sign."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from .state import Layout, State
 from .stats import Stats
 from .times import NO_SECOND
 from .transforms import forward_level, refuse_tangents
-from .watch import Watch, called, value
+from .watch import Watch, as_numbers, with_slope
 
 DIRECTIONS = ("up", "down", "either")
 
 
 @dataclass(frozen=True)
 class Event:
-    """A condition g that is watched for a change of its sign.
+    """A condition g that is watched for a change of its sign; zero is a sign of its own.
+
+    g may be one-sided, such as relu(y - c), an integer, or boolean, such as y > c: False counts as
+    negative. It may jump.
 
     Args:
-        condition: g: (t, y) -> a tensor of one element, t a 0-dim tensor, y as the state; tensors
-            that it uses get a gradient.
-        direction: "up" for - to +, "down" for + to -, in the order in which the solve runs, or
-            "either".
+        condition: g: (t, y) -> a tensor of one element, t a 0-dim tensor of t0's dtype, y as the
+            state; tensors that it uses get a gradient.
+        direction: "up" for a larger sign, "down" for a smaller one, in the order in which the solve
+            runs, or "either".
         name: what messages call it.
 
     Raises:
@@ -51,11 +54,49 @@ class Event:
             )
 
     def happens(self, before: float, after: float) -> bool:
-        """Whether g, nonzero before, has reached zero or passed it in this direction."""
+        """Whether the sign of g has changed in this direction."""
         if before == 0:
-            return False
+            wanted = {"up": after > 0, "down": after < 0, "either": True}[self.direction]
+            return wanted and after != 0
         wanted = {"up": before < 0, "down": before > 0, "either": True}[self.direction]
         return wanted and (after >= 0 if before < 0 else after <= 0)
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    """The conditions of several events, as ``Watch`` evaluates them."""
+
+    events: Sequence[Event]
+    layout: Layout
+
+    @property
+    def count(self) -> int:
+        return len(self.events)
+
+    def values(self, t: Tensor, y: Tensor, wanted: Sequence[int]) -> Tensor:
+        """Shape (len(wanted),).
+
+        Raises:
+            ValueError: for anything but one number.
+        """
+        dtype = torch.promote_types(y.dtype, t.dtype)
+        found = []
+        for e in wanted:
+            g = self.events[e].condition(t, self.layout.state(y))
+            if not isinstance(g, Tensor) or g.numel() != 1:
+                seen = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
+                raise ValueError(
+                    f"the condition of {self.label(e)} returned {seen}, must be a tensor of one "
+                    "element: reduce over the batch, for example by min()"
+                )
+            found.append(as_numbers(g.reshape(()), dtype))
+        return torch.stack(found)
+
+    def happens(self, e: int, before: float, after: float) -> bool:
+        return self.events[e].happens(before, after)
+
+    def label(self, e: int) -> str:
+        return f"event {e}" + (f" ({self.events[e].name})" if self.events[e].name else "")
 
 
 @dataclass(frozen=True)
@@ -72,8 +113,14 @@ class EventSolution:
 
     A change of sign is looked for at the end of each accepted step and at three points within, so
     two roots closer than that may pass unseen; with two roots of one g between two of these points,
-    or of different ones, the first that is found is not always the first. A g that is zero at t0,
-    as after a bounce, starts with its sign just after.
+    or of different ones, the first that is found is not always the first. t is the first number at
+    which the sign has changed. A g that is zero at t0, or within rounding of it, as after a bounce,
+    starts with its sign just after; one that rests at zero, as a one-sided one may, ends that by an
+    event. Where the solution inside a step cannot be trusted, as across a discontinuity of f, the
+    step is taken again up to the event.
+
+    A g of slope zero at the event, as relu has on one side, has the derivative of its other side. A
+    boolean one has none: its time cannot be differentiated.
 
     >>> import torch
     >>> from node_runner.ode import Solver
@@ -113,12 +160,12 @@ def solve_until(
             of its accuracy.
         SolverError: if the solve can reach neither an event nor the end.
     """
-    watched = as_events(events)
-    watch = Watch(watched, problem.layout)
+    conditions = _Conditions(as_events(events), problem.layout)
+    kind = t0 if isinstance(t0, Tensor) and t0.is_floating_point() else problem.y0
+    watch = Watch(conditions, problem.layout, kind.dtype)
     recording = Recording(solver, watch, "states" if torch.is_grad_enabled() else "last")
     differentiable = record(solver, recording, problem)
     start, end = problem.ts
-    kind = t0 if isinstance(t0, Tensor) and t0.is_floating_point() else problem.y0
     if watch.index is None:
         time = torch.as_tensor(t_end, dtype=kind.dtype, device=kind.device).reshape(())
     else:
@@ -128,40 +175,31 @@ def solve_until(
     if forward_level():
         seen = [flat]
         if watch.index is not None:
-            seen.append(value(watch.events, watch.index, problem.layout, time.to(flat), flat))
+            seen.append(conditions.values(time, flat, [watch.index]))
         refuse_tangents("a solve to an event", *seen, instead="torch.autograd.grad")
     if differentiable:
         step = recording.steps[-1]
         if watch.index is not None:
-            time = crossing(watch, problem.layout, step, flat, time)
+            time = crossing(watch, step, flat, time)
         if time.requires_grad:
             moved = flat + step.slope(end) * (time - time.detach()).to(flat)
             flat = FirstOrder.apply(NO_SECOND.format("end is an event or"), moved)
     return EventSolution(time, problem.layout.copies(flat), watch.index, problem.stats)
 
 
-def crossing(watch: Watch, layout: Layout, step: KeptStep, flat: Tensor, t: Tensor) -> Tensor:
+def crossing(watch: Watch, step: KeptStep, flat: Tensor, t: Tensor) -> Tensor:
     """The time of the event, with the gradient that the implicit function theorem gives it where
     the solution or the condition has one.
     """
-    if (
-        not flat.requires_grad
-        and not value(watch.events, watch.index, layout, t.to(flat), flat).requires_grad
-    ):
+    e, conditions = watch.index, watch.conditions
+    if not flat.requires_grad and not conditions.values(t, flat, [e]).requires_grad:
         return t
     y = flat if flat.requires_grad else flat.detach().requires_grad_()
-    at = t.detach().to(y).requires_grad_()
-    g = value(watch.events, watch.index, layout, at, y)
-    rate = 0.0
-    if g.requires_grad:
-        g_t, g_y = torch.autograd.grad(g, (at, y), retain_graph=True, allow_unused=True)
-        along = [] if g_t is None else [g_t]
-        along += [] if g_y is None else [torch.dot(g_y, step.slope(watch.t))]
-        rate = sum(along).item() if along else 0.0  # synchronises, as the search has
-    least = torch.finfo(y.dtype).eps ** 0.5 * watch.typical[watch.index]
-    time = EventTime.apply(
-        t, g, y, rate, least, f"{called(watch.events, watch.index)}, t={watch.t:.6g},"
-    )
+    g, rate = with_slope(
+        lambda t, y: conditions.values(t, y, [e])[0], watch.time(watch.t), y, step.slope(watch.t)
+    )  # synchronises, as the search has
+    least = torch.finfo(y.dtype).eps ** 0.5 * watch.typical[e]
+    time = EventTime.apply(t, g, y, rate, least, f"{conditions.label(e)}, t={watch.t:.6g},")
     return FirstOrder.apply(NO_SECOND.format("end is an event or"), time)
 
 

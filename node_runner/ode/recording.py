@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import copysign, inf, isfinite
 from typing import Literal
@@ -22,6 +22,7 @@ from .step import Rates, Stages
 from .tableau import Tableau
 from .tolerance import Norm
 from .transforms import all_finite, records, transformed
+from .watch import Watch, watched
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,7 @@ class Recording:
 
     Args:
         solver: takes the steps.
-        until: called after each step; True ends the solve there, None that nothing can be said
-            because the solution inside the step is not finite.
+        until: ends the solve in the step with the first event.
         keep: everything of all steps, the states of all and the rates of the last ("states"), or
             nothing but the "last" step.
 
@@ -83,7 +83,7 @@ class Recording:
     def __init__(
         self,
         solver: Solves,
-        until: Callable[[KeptStep], bool | None] | None = None,
+        until: Watch | None = None,
         keep: Literal["all", "states", "last"] = "all",
     ) -> None:
         refuse_without_interpolant(solver)
@@ -129,22 +129,27 @@ class Recording:
         engine = None if transformed() else ENGINES[self.engine]
         if engine is not None:
             engine.drive(path, problem, inside=True)
-        for step in steps(path, problem.ts[-1]):
+        for step in self.taken(path, problem.ts[-1]):
             if self.keep == "last":
                 self.steps.clear()
             elif self.keep == "states" and self.steps:
                 self.steps[-1] = replace(self.steps[-1], stages=None)
-            stages = path.complete(step).held()
-            self.steps.append(KeptStep(step.t0, step.t1, step.y0, step.y1, self.tableau, stages))
-            verdict = False if self.until is None else self.until(self.steps[-1])
-            if verdict is None:
-                path.fail("the solution inside the step is not finite")
-            if verdict:
-                break
+            self.steps.append(step)
         last = self.steps[-1]
         if not self.tableau.adaptive and not all_finite(last.y1):
             self.solver.explain(replace(problem, ts=[problem.ts[0], last.t1]))
         return last.y1[None]
+
+    def taken(self, path: Path, end: float) -> Iterator[KeptStep]:
+        """Accepted steps, up to the first event."""
+
+        def view(step: Step) -> KeptStep:
+            stages = path.complete(step).held()
+            return KeptStep(step.t0, step.t1, step.y0, step.y1, self.tableau, stages)
+
+        if self.until is None:
+            return map(view, steps(path, end))
+        return watched(path, lambda path: steps(path, end), self.until, view)
 
     def index(self, t: float) -> int:
         """The number of the step in which t lies; of two that meet there, of the first."""

@@ -46,8 +46,8 @@ class Solver:
             those of the whole solve, however many outputs it has.
         engine: "eager" runs any f; "compiled" has torch.compile make one graph of a step attempt
             with f in it, or of a whole solve, which takes up to a minute once and pays where f is
-            small. f must hold no counter and read no value; one that cannot be compiled runs
-            eagerly, and a warning is logged that tells why.
+            small. f must read no value, nor a Python number that changes; one that cannot be
+            compiled runs eagerly, and a warning is logged that tells why.
         steering: called with every path before it starts, to change its control (see ``compat``).
 
     Raises:

@@ -1,8 +1,8 @@
-"""Looking for events while a solve runs."""
+"""Detection of events while a solve runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import isnan
 from typing import Protocol
 
@@ -10,45 +10,99 @@ import torch
 from torch import Tensor
 
 from .bracket import Bracket
-from .recording import KeptStep
+from .loop import Path, Step
 from .state import Layout
 
 PLACES = (0.25, 0.5, 0.75, 1.0)  # of a step, where conditions are looked at
+OWN = 32.0  # units of rounding after the start within which a zero is the start's own
+EPSILON = torch.finfo(torch.float64).eps  # of times, which are Python floats
+MISREAD = 1.0  # defect of the interpolant, over the tolerance, beyond which a step is retaken
+RETAKEN = 100  # steps of a solve at most
 
 
-class Watched(Protocol):
-    """What is asked of an event."""
+class Conditions(Protocol):
+    """What events are looked for by."""
 
-    condition: Callable
-    name: str
+    count: int
 
-    def happens(self, before: float, after: float) -> bool:
-        """Whether the condition has reached zero or passed it."""
+    def values(self, t: Tensor, y: Tensor, wanted: Sequence[int]) -> Tensor:
+        """The conditions ``wanted`` at a 0-dim time and a flat state, shape (len(wanted),)."""
+
+    def happens(self, e: int, before: float, after: float) -> bool:
+        """Whether condition ``e`` has changed its sign, in its direction. Zero counts as a sign."""
+
+    def label(self, e: int) -> str:
+        """Name of condition ``e`` for messages."""
+
+
+class ConditionIsNaN(ValueError):
+    """A condition that is NaN where the state is finite.
+
+    Attributes:
+        label, t: which, and when.
+    """
+
+    def __init__(self, label: str, t: float) -> None:
+        super().__init__(f"the condition of {label} is NaN at t={t:g}")
+        self.label, self.t = label, t
+
+
+class Stretch(Protocol):
+    """One accepted step, as events are looked for in it."""
+
+    t0: float
+    t1: float
+    y0: Tensor
+    y1: Tensor
+
+    def at(self, times: list[float]) -> Tensor:
+        """The solution at times inside, shape (len(times), width)."""
+
+    def slope(self, t: float) -> Tensor:
+        """Its derivative at t, shape (width,)."""
 
 
 class Watch:
     """Looks at each step for the first event in it: at the conditions at a few places of the step,
     read together from the device, and between two of them by closing brackets.
 
+    An event is a change of sign, with zero as a sign of its own, so that conditions that are
+    boolean or zero on one side count. Two kinds of zero do not: what a start leaves at once, as
+    after a bounce; and what a condition leaves with a slope, since it has only been rounded to
+    zero.
+
+    Args:
+        conditions: what is looked for.
+        layout: of the state.
+        dtype: of the times that conditions see; the event's time is as fine as that.
+        places: of a step, where conditions are looked at.
+
     Attributes:
         index, t: the event that happened, and when; None until then.
         typical: for each event the largest |g| seen in the last step, over its length.
     """
 
-    def __init__(self, events: Sequence[Watched], layout: Layout) -> None:
-        self.events, self.layout = events, layout
-        self.eps = torch.finfo(layout.dtype).eps
-        self.last: list[float] | None = None  # g at the end of the step before
+    def __init__(
+        self,
+        conditions: Conditions,
+        layout: Layout,
+        dtype: torch.dtype,
+        places: Sequence[float] = PLACES,
+    ) -> None:
+        self.conditions, self.layout, self.dtype, self.places = conditions, layout, dtype, places
+        self.last: list[float] | None = None  # g at the end of the step before; zero keeps a sign
+        self.resting = [False] * conditions.count  # whether it was zero there
+        self.next: tuple[list[float], list[bool]] = [], []  # the same after this step
         self.index: int | None = None
         self.t: float | None = None
         self.typical: list[float] = []
 
     @torch.no_grad()
-    def __call__(self, step: KeptStep) -> bool | None:
+    def __call__(self, step: Stretch) -> bool | None:
         """Whether an event has happened in the step; None where its states are not finite."""
-        everyone = list(range(len(self.events)))
-        first, just_after = self.last is None, self.eps**0.5
-        places = [0.0, just_after, *PLACES] if first else list(PLACES)
+        everyone = list(range(self.conditions.count))
+        first = self.last is None
+        places = [0.0, self.just_after(step), *self.places] if first else list(self.places)
         rows = self.values(step, places, [everyone] * len(places))
         if rows is None:
             return None
@@ -56,97 +110,248 @@ class Watch:
             places, rows = [0.0, *places], [self.last, *rows]
         columns = [list(column) for column in zip(*rows, strict=True)]
         self.typical = [max(map(abs, g)) / abs(step.t1 - step.t0) for g in columns]
-        self.last = []
-        found = []  # which event, and between which places
-        for e, g in enumerate(columns):
-            # What starts at zero, as after a bounce, is watched from just after.
-            near_zero = first and abs(g[0]) <= just_after * max(map(abs, g))
-            a, b, before = self.first_change(e, g, 1 if near_zero else 0)
-            self.last.append(g[-1] or g[before])  # at zero it goes on with the sign that it had
-            if b is not None:
-                found.append((e, a, b))
+        changes = [self.first_change(step, e, places, g, first) for e, g in enumerate(columns)]
+        found = [(e, a, b) for e, (a, b) in enumerate(changes) if b is not None]
+        self.next = (
+            [g[a] for g, (a, _) in zip(columns, changes, strict=True)],
+            [g[-1] == 0 for g in columns],
+        )
         if not found:
             return False
         ends = min(b for _, _, b in found)
         # Times are no finer than their own rounding.
-        tolerance = 4 * self.eps * max(1.0, abs(step.t1) / abs(step.t1 - step.t0))
+        tolerance = 2 * EPSILON * max(1.0, abs(step.t1) / abs(step.t1 - step.t0))
         brackets = {
-            e: Bracket(places[a], places[b], columns[e][a], columns[e][b], min(tolerance, 0.01))
+            e: Bracket(places[a], places[b], columns[e][a] or -1.0, columns[e][b], tolerance)
             for e, a, b in found
             if b == ends
         }
-        if not self.close(step, brackets):
+        from_zero = {e for e, a, _ in found if columns[e][a] == 0}
+        for e in from_zero & set(brackets):
+            brackets[e].at_b = 1.0  # of a value only whether it is zero matters
+        if not self.close(step, brackets, from_zero):
             return None
         self.index = min(brackets, key=lambda e: (brackets[e].root, e))
         self.t = at_place(step, brackets[self.index].root)
         return True
 
-    def first_change(self, e: int, g: list[float], before: int) -> tuple[int, int | None, int]:
-        """Places before and after the first change of event ``e`` (None if there is none), and the
-        last place at which g is not zero.
-        """
-        for i in range(before + 1, len(g)):
-            if self.events[e].happens(g[before], g[i]):
-                return before, i, before
-            if g[i]:
-                before = i
-        return before, None, before
+    def accept(self) -> None:
+        """Go on after the step just looked at."""
+        self.last, self.resting = self.next
 
-    def close(self, step: KeptStep, brackets: dict[int, Bracket]) -> bool:
-        """Find the roots together, one read of the device a turn; whether they are found."""
-        while live := [e for e, bracket in brackets.items() if not bracket.closed]:
+    def just_after(self, step: Stretch) -> float:
+        """A place before which the start cannot be told from its rounding: that of time, or that of
+        a state which changes by its own size in |y| / |y'|.
+        """
+        length, eps = abs(step.t1 - step.t0), torch.finfo(self.layout.dtype).eps
+        sizes = torch.stack([v.abs().max() for v in (step.y0, step.slope(step.t0)) if v.numel()])
+        size, speed = sizes.tolist() if len(sizes) == 2 else (0.0, 0.0)  # synchronises
+        scale = min(length, size / speed) if speed > 0 else 0.0
+        return min(0.1, max(OWN * eps * max(abs(step.t0), scale) / length, OWN * EPSILON))
+
+    def first_change(
+        self, step: Stretch, e: int, places: list[float], g: list[float], first: bool
+    ) -> tuple[int, int | None]:
+        """Places before and after the first change of condition ``e``, or the last place at which
+        its sign is known and None.
+
+        A single zero between two places with the same sign is a touch.
+        """
+        resting = self.resting[e]
+        before = 1 if first and sign(g[0]) != sign(g[1]) else 0
+        for i in range(before + 1, len(g)):
+            rounded = g[before] == 0 and g[i] != 0 and not self.rests(step, e, places[before])
+            if not rounded and self.conditions.happens(e, g[before], g[i]):
+                return before, i
+            if g[i] or resting:
+                before = i
+            resting = g[i] == 0
+        return before, None
+
+    def rests(self, step: Stretch, e: int, place: float) -> bool:
+        """Whether a condition that is zero at a place has no slope along the solution there."""
+        t = at_place(step, place)
+        with torch.enable_grad():
+            y = self.state(step, place, t).detach().clone().requires_grad_()
+            time = self.time(t).requires_grad_()
+            try:
+                g = self.conditions.values(time, y, [e])
+                if not g.requires_grad:
+                    return True
+                slopes = _slopes(g, time, y)
+            except RuntimeError:  # it leaves torch, or has no derivative there
+                return True
+        return (slopes[0] + torch.dot(slopes[1], step.slope(t))).item() == 0
+
+    def close(self, step: Stretch, brackets: dict[int, Bracket], from_zero: set[int]) -> bool:
+        """Find the roots together, one read of the device per turn; whether they are found."""
+        length, eps = abs(step.t1 - step.t0), torch.finfo(self.dtype).eps
+
+        def fine(bracket: Bracket) -> bool:
+            width = (bracket.b - bracket.a) * length
+            return bracket.closed or width <= 2 * eps * abs(at_place(step, bracket.b))
+
+        while live := [e for e, bracket in brackets.items() if not fine(bracket)]:
+            ends = [brackets[e].b for e in live]
+            probing = [brackets[e].at_b == 0 and not brackets[e].probed for e in live]
             places = [brackets[e].propose() for e in live]
             rows = self.values(step, places, [[e] for e in live])
             if rows is None:
                 return False
-            for e, place, row in zip(live, places, rows, strict=True):
-                brackets[e].update(place, row[0])
+            for e, end, probe, place, (g,) in zip(live, ends, probing, places, rows, strict=True):
+                if probe and g == 0 and not self.rests(step, e, place):
+                    place = end  # a root that is only touched, and rounded to zero beside it
+                    brackets[e].a = end
+                brackets[e].update(place, (1.0 if g else -1.0) if e in from_zero else g)
         return True
 
     def values(
-        self, step: KeptStep, places: list[float], wanted: list[list[int]]
+        self, step: Stretch, places: list[float], wanted: list[list[int]]
     ) -> list[list[float]] | None:
         """g at each place, of the events wanted there; None where it is NaN because y is not
         finite.
         """
         times = [at_place(step, place) for place in places]
-        found, layout, ys = [], self.layout, step.at(times)
-        for place, t, y, each in zip(places, times, ys, wanted, strict=True):
-            y = step.y0 if place == 0.0 else step.y1 if place == 1.0 else y
-            time = torch.full((), t, dtype=layout.dtype, device=layout.device)
-            found += [value(self.events, e, layout, time, y) for e in each]
-        numbers = iter(torch.stack(found).tolist())  # synchronises
+        inner = [t for place, t in zip(places, times, strict=True) if 0.0 < place < 1.0]
+        inside = iter(step.at(inner)) if inner else iter(())
+        ys = [
+            step.y0 if place == 0.0 else step.y1 if place == 1.0 else next(inside)
+            for place in places
+        ]
+        found = [
+            self.conditions.values(self.time(t), y, each)
+            for t, y, each in zip(times, ys, wanted, strict=True)
+        ]
+        numbers = iter(torch.cat(found).tolist())  # synchronises
         rows = [[next(numbers) for _ in each] for each in wanted]
-        for t, each, row in zip(times, wanted, rows, strict=True):
+        for t, y, each, row in zip(times, ys, wanted, rows, strict=True):
             for e, g in zip(each, row, strict=True):
-                if isnan(g) and not bool(torch.isfinite(ys).all()):
+                if isnan(g) and not bool(torch.isfinite(y).all()):
                     return None
                 if isnan(g):
-                    raise ValueError(f"the condition of {called(self.events, e)} is NaN at t={t:g}")
+                    raise ConditionIsNaN(self.conditions.label(e), t)
         return rows
 
+    def state(self, step: Stretch, place: float, t: float) -> Tensor:
+        ends = {0.0: step.y0, 1.0: step.y1}
+        return ends[place] if place in ends else step.at([t])[0]
 
-def at_place(step: KeptStep, place: float) -> float:
+    def time(self, t: float) -> Tensor:
+        return torch.full((), t, dtype=self.dtype, device=self.layout.device)
+
+
+@torch.no_grad()
+def misread(path: Path, step: Stretch, end: float) -> bool:
+    """Whether a step cannot be trusted up to ``end``, since it crosses a discontinuity of f: the
+    derivative of its interpolant is not f. An error estimate may miss that.
+    """
+    length, share = step.t1 - step.t0, (end - step.t0) / (step.t1 - step.t0)
+    for part in (0.8, 0.4) if share > 0.8 else (share, share / 2):
+        t = step.t0 + part * length
+        y = step.at([t])[0]
+        rate = path.layout.flatten(path.f(None, t, y))
+        defect = (step.slope(t) - rate) * (length * min(part, 0.25))
+        if not path.norm.ratios(defect / path.norm.allowed(y, y))[0] <= MISREAD:
+            return True
+    return False
+
+
+def watched(
+    path: Path,
+    advance: Callable[[Path], Iterator[Step]],
+    watch: Watch,
+    view: Callable[[Step], Stretch],
+) -> Iterator[Stretch]:
+    """Accepted steps up to the one with the first event.
+
+    Where that step cannot be trusted, the way to the event is gone again in steps that can: each is
+    halved until it is.
+
+    Args:
+        advance: takes the steps of the path.
+        view: of a step, as it is looked at and yielded.
+
+    Raises:
+        SolverError: where the solution inside a step is not finite.
+    """
+    doubtful = path.tableau.adaptive and path.tableau.dense
+    end, retaken = path.t, 0  # how far the way is gone again
+    while True:
+        for step in advance(path):
+            seen = view(step)
+            happened = watch(seen)
+            if happened is None:
+                path.fail("the solution inside the step is not finite")
+            until = watch.t if happened else step.t1
+            if doubtful and (happened or (end - step.t0) * path.heading > 0):
+                if retaken < RETAKEN and misread(path, seen, until):
+                    break
+            watch.accept()
+            yield seen
+            if happened:
+                return
+        else:
+            return
+        if end == step.t0 or (until - end) * path.heading > 0:
+            end = until
+        retaken += 1
+        path.counts.accepted -= 1
+        path.counts.rejected += 1
+        path.stops, watch.index = (*path.stops, step.t0 + (until - step.t0) / 2), None
+
+
+def at_place(step: Stretch, place: float) -> float:
     """The time at a fraction of a step, its end exactly."""
     return step.t1 if place == 1.0 else step.t0 + place * (step.t1 - step.t0)
 
 
-def value(events: Sequence[Watched], e: int, layout: Layout, t: Tensor, y: Tensor) -> Tensor:
-    """g of event ``e``, 0-dim.
+def sign(value: float) -> int:
+    return (value > 0) - (value < 0)
 
-    Raises:
-        ValueError: for anything but one number.
+
+def as_numbers(g: Tensor, dtype: torch.dtype) -> Tensor:
+    """Values of a condition, of shape (K,); False is -1 and True 1."""
+    return 2 * g.to(dtype) - 1 if g.dtype == torch.bool else g.to(dtype)
+
+
+SIDES = (0.0, -8.0, 8.0, -64.0, 64.0)  # units of rounding from the event
+
+
+def with_slope(
+    g: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor, rate: Tensor
+) -> tuple[Tensor, float]:
+    """g at (t, y), with its graph in y and in what else it uses, and its slope along the solution.
+
+    Where that is zero at the event, as that of relu is, those just before it, or just after it, are
+    returned: the derivative on the side that has one.
+
+    Args:
+        g: (t, y) -> a 0-dim tensor.
+        t: 0-dim, without graph.
+        y: shape (width,); it requires a gradient.
+        rate: y' there, shape (width,), without graph.
     """
-    g = events[e].condition(t, layout.state(y))
-    if not isinstance(g, Tensor) or g.numel() != 1:
-        seen = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
-        raise ValueError(
-            f"the condition of {called(events, e)} returned {seen}, must be a tensor of one "
-            "element: reduce over the batch, for example by min()"
-        )
-    return g.reshape(()).to(layout.dtype)
+    eps, size, speed = torch.finfo(y.dtype).eps, y.detach().abs().max(), rate.abs().max()
+    unit = eps * torch.maximum(t.abs(), size / speed).nan_to_num(1.0, 1.0).item()
+    first = None
+    for side in SIDES:
+        at = (t + side * unit).requires_grad_()
+        point = y if side == 0 else y + side * unit * rate
+        value, slope = g(at, point), 0.0
+        if value.requires_grad:
+            try:
+                slopes = _slopes(value, at, point)
+            except RuntimeError:  # as of heaviside, whose derivative torch does not have
+                return value.detach(), 0.0
+            slope = slopes[0].item() + torch.dot(slopes[1], rate).item()
+        if slope or not value.requires_grad:
+            return value, slope
+        first = value if first is None else first
+    return first, 0.0
 
 
-def called(events: Sequence[Watched], e: int) -> str:
-    """What to call an event in a message."""
-    return f"event {e}" + (f" ({events[e].name})" if events[e].name else "")
+def _slopes(g: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """dg/dt and dg/dy, zero where g does not use them."""
+    return torch.autograd.grad(
+        g, (t, y), retain_graph=True, allow_unused=True, materialize_grads=True
+    )

@@ -43,13 +43,8 @@ def forgetful():
 
 @pytest.fixture
 def traced(monkeypatch):
-    """torch.compile with a backend that runs what was traced as it is."""
-    compile_ = torch.compile
-
-    def tracing(function, options, **rest):
-        return compile_(function, backend="eager", **rest)
-
-    monkeypatch.setattr(torch, "compile", tracing)
+    """A backend that runs what was traced as it is."""
+    monkeypatch.setattr(graphs, "inductor", lambda graph, inputs, options: graph.forward)
 
 
 @pytest.fixture
@@ -245,21 +240,48 @@ def test_one_graph_serves_all_times_tolerances_and_closures(traced):
     assert compiled_graphs() == made
 
 
-def test_a_counter_in_f_stops_compiling_after_a_few_tries(traced, warnings):
-    class Counting(nn.Module):
-        calls = 0
+class Counting(nn.Module):
+    """Counts its calls, as fields written for other solvers do."""
 
-        def forward(self, t, y):
-            self.calls += 1
-            return -y * (1 + 0 * self.calls)
+    calls, scale = 0, 1.0
 
-    f = Counting()
-    with torch._dynamo.config.patch(recompile_limit=2):
-        for _ in range(6):
-            end = Solver("rk4", step_size=0.5, engine="compiled")(f, Y0, [0.0, 1.0])
-    assert compiled_graphs() <= 6 and len(warnings()) >= 1
-    assert end.stats.forward.nfe == 8
-    assert (end.final - Y0 * torch.exp(torch.tensor(-1.0))).abs().max() < 1e-3
+    def forward(self, t, y):
+        self.calls += 1
+        return -y * self.scale
+
+
+class Annealed(nn.Module):
+    """Has a coefficient that is a Python number."""
+
+    scale = 1.0
+
+    def forward(self, t, y):
+        return -y * self.scale
+
+
+@pytest.mark.parametrize("kind", [Counting, Annealed])
+@pytest.mark.parametrize("grad", [True, False], ids=["steps", "whole"])
+def test_python_numbers_that_change_are_heeded_and_end_compiling(kind, grad, traced, warnings):
+    f, solver, exact = kind(), *(Solver(engine=e) for e in ("compiled", "eager"))
+    for i in range(6):
+        f.scale = 1.0 if kind is Counting else 0.5 + i / 4
+        with torch.set_grad_enabled(grad):
+            assert same(exact(f, Y0, [0.0, 1.0]), solver(f, Y0, [0.0, 1.0])) < 1e-9
+        if i == 2:
+            made = compiled_graphs()
+    assert compiled_graphs() == made
+    assert any("Python number that changes" in line for line in warnings())
+    assert not any("RecompileLimit" in line for line in warnings())
+
+
+def test_a_switch_to_evaluation_and_back_goes_on_compiled(traced, warnings):
+    f = nn.Sequential(nn.Linear(3, 3), nn.Tanh()).double()
+    with torch.no_grad():
+        for _ in range(2):
+            for f_mode in (f.train, f.eval):
+                f_mode()
+                Solver(engine="compiled")(lambda t, y: f(y), Y0, [0.0, 1.0])
+    assert warnings() == [] and compiled_graphs() > 0
 
 
 def reads_a_value(t, y):

@@ -46,7 +46,8 @@ between are not torchdiffeq's.
 - A tensor that func uses, that requires a gradient, and that odeint_adjoint was not told of is
   refused, there its gradient is lost without a word; ``adjoint_params`` given overrules that.
 - odeint_event has gradients for the parameters of event_fn; an event function that is zero at the
-  start is no event there and then. odeint_dense takes tuples and every adaptive method.
+  start is no event there and then, one that rests at zero is when it leaves it. event_fn sees t in
+  t's dtype. odeint_dense takes tuples and every adaptive method.
 - float16 and bfloat16 states are solved in float32, func sees their own dtype.
 - For tuples, grid constructors and the norms and callbacks of the adjoint see tuples, not one
   vector of them all.

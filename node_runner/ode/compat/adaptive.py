@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, isnan
+from functools import partial
+from math import inf
 
 import torch
 from torch import Tensor
 
-from ..bracket import bracketed_root
 from ..graph_memory import GraphMemory
 from ..loop import Path, Step
 from ..problem import Problem
 from ..protocol import OnAccept
+from ..recording import KeptStep
 from ..solver import Solver
 from ..state import Layout, State
 from ..stats import Counts
 from ..step import Tape, take_step
 from ..times import rate
 from ..tolerance import Norm
+from ..watch import PLACES, ConditionIsNaN, Conditions, Watch, watched
 from .callbacks import Callbacks
 from .norm import tightest
 from .options import read_control
-from .setting import Event, Setting
+from .setting import Setting
 from .steering import Steering
 
 
@@ -56,36 +58,21 @@ class Adaptive:
         return self.solver.integrate(problem, on_accept)
 
     def until(
-        self, f: Callable, y0: State, t0: Tensor, event: Event, sign: float
-    ) -> tuple[float, Tensor]:
-        """As ``Means``, the event's time to atol on the method's interpolant."""
+        self, f: Callable, y0: State, t0: Tensor, conditions: Conditions, sign: float
+    ) -> tuple[int, float, Tensor]:
+        """As ``Means``, on the method's interpolant."""
         path = self.path(f, y0, t0)
-
-        def height(t: float, y: Tensor) -> float:
-            time = torch.full((), t, dtype=path.layout.dtype, device=path.layout.device)
-            with torch.no_grad():
-                value = event(time, y).item()  # synchronises: its sign decides whether to go on
-            if isnan(value):
-                path.fail("event_fn returned NaN")
-            return value
-
-        before = height(path.t, path.y)
-        for step in path.advance(sign * inf):
-            after = height(step.t1, step.y1)
-            if before and before * after <= 0:
-                return self.crossing(step, height, before, after)
-            before = after
+        dense = path.tableau.dense
+        watch = Watch(conditions, path.layout, t0.dtype, PLACES if dense else (1.0,))
+        view = partial(kept, path) if dense else partial(Retaken, path)
+        try:
+            for step in watched(path, lambda path: path.advance(sign * inf), watch, view):
+                if watch.index is not None:
+                    y = step.y1 if watch.t == step.t1 else step.at([watch.t])[0]
+                    return watch.index, watch.t, y
+        except ConditionIsNaN as error:
+            path.fail(f"{error.label} returned NaN at t={error.t:g}")
         raise AssertionError("a path without end has ended")
-
-    def crossing(
-        self, step: Step, height: Callable[[float, Tensor], float], before: float, after: float
-    ) -> tuple[float, Tensor]:
-        """Where the height changes its sign in the step just taken, and the state there."""
-        inside = within(step)
-        with torch.no_grad():
-            ends = (step.t0, step.t1, before, after)
-            t = bracketed_root(lambda t: height(t, inside(t)), *ends, self.atol)
-        return t, inside(t)
 
     def path(self, f: Callable, y0: State, t0: Tensor) -> Path:
         """From (t0, y0), with their graph where gradients are enabled."""
@@ -103,21 +90,32 @@ class Adaptive:
         return path
 
 
-def within(step: Step) -> Callable[[float], Tensor]:
-    """The flat solution inside the last step taken: on the method's interpolant, or, where it has
-    none of its order, by a shorter step of the same method.
+def kept(path: Path, step: Step) -> KeptStep:
+    """A step with its interpolant, until the next is taken."""
+    return KeptStep(step.t0, step.t1, step.y0, step.y1, path.tableau, path.complete(step))
+
+
+class Retaken:
+    """A step of a method without an interpolant of its order, whose inner states are the ends of
+    shorter steps.
     """
-    path, tableau = step.path, step.path.tableau
-    if tableau.dense:
-        path.complete(step)  # with a graph, where gradients are enabled
 
-    def at(t: float) -> Tensor:
-        if t in (step.t0, step.t1):
-            return step.y0 if t == step.t0 else step.y1
-        if tableau.dense:
-            return step.at([t])[0]
-        stages = Tape(tableau, path.layout)
-        stages.k[0] = path.stages.k[0]
-        return take_step(path.f, tableau, stages, step.t0, t, step.y0, tableau.stages)
+    def __init__(self, path: Path, step: Step) -> None:
+        self.path, self.t0, self.t1 = path, step.t0, step.t1
+        self.y0, self.y1, self.first_rate = step.y0, step.y1, path.stages.k[0]
 
-    return at
+    def at(self, times: list[float]) -> Tensor:
+        """Shape (len(times), width), with their graph where gradients are enabled."""
+        return torch.stack([self.end(t) for t in times])
+
+    def end(self, t: float) -> Tensor:
+        path = self.path
+        stages = Tape(path.tableau, path.layout)
+        stages.k[0] = self.first_rate
+        return take_step(path.f, path.tableau, stages, self.t0, t, self.y0, path.tableau.stages)
+
+    @torch.no_grad()
+    def slope(self, t: float) -> Tensor:
+        """f itself."""
+        y = self.y0 if t == self.t0 else self.end(t)
+        return self.path.layout.flatten(self.path.f(None, t, y))

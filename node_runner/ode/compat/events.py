@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ..dynamo import run_eagerly
+from ..events import EventTime
 from ..gradients.again import Once
 from ..state import Layout, State
 from ..transforms import refuse_functorch, refuse_tangents
+from ..watch import with_slope
 from .form import form_of
-from .search import FirstOf
+from .search import Elements, LocatedEvent
 from .setting import flat_field
 from .solve import odeint
 
@@ -36,8 +38,9 @@ def odeint_event(
     With g the element of event_fn that is zero at (t*, y*), dt* = -dg / (dg/dt + <dg/dy, func>) at
     fixed t*, and y* moves by func(t*, y*) dt* besides (the implicit function theorem; Chen, Amos,
     Nickel 2021, arXiv:2011.03902, section 3). dg takes in y0, t0, the parameters of func and, which
-    torchdiffeq drops, those of event_fn. Where the denominator is zero, at an event that is only
-    touched, the gradient is infinite.
+    torchdiffeq drops, those of event_fn. An event_fn of slope zero at the event, as relu has on one
+    side, has the derivative of its other side. Where the denominator is zero, at an event that is
+    only touched or of a boolean event_fn, there is no gradient, and to take it is an error.
 
     Args:
         func, y0, event_fn: as in ``odeint``.
@@ -52,6 +55,7 @@ def odeint_event(
 
     Raises:
         ValueError, SolverError: as odeint_interface does.
+        GrazingError: if a gradient is taken of the time of an event that has none.
         NotImplementedError: if gradients of these gradients are asked for.
     """
     if not isinstance(t0, Tensor) or t0.numel() != 1:
@@ -59,48 +63,41 @@ def odeint_event(
         raise ValueError(f"t0 must be a tensor of one element, got {seen}")
     refuse_functorch("odeint_event", "torch.autograd.grad")
     t0 = t0.reshape(-1)
-    t = torch.cat([t0, t0.detach() + (-1.0 if reverse_time else 1.0)])
-    event_t, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
+    ahead = 1.0 + t0.detach().abs()  # so far that rounding leaves a difference
+    t = torch.cat([t0, t0.detach() + (-ahead if reverse_time else ahead)])
+    located = LocatedEvent(event_fn)
+    event_t, solution = odeint_interface(func, y0, t, event_fn=located, **kwargs)
     ends = (solution,) if isinstance(solution, Tensor) else solution
     refuse_tangents("odeint_event", *ends, instead="torch.autograd.grad")
     if not torch.is_grad_enabled():
         return event_t, solution
-    return attach(func, y0, t[0], event_fn, event_t, solution)
+    return attach(func, y0, located, event_t, solution)
 
 
 def attach(
-    func: Callable,
-    y0: State,
-    t0: Tensor,
-    event_fn: Callable,
-    event_t: Tensor,
-    solution: State,
+    func: Callable, y0: State, event: LocatedEvent, event_t: Tensor, solution: State
 ) -> tuple[Tensor, State]:
     """The same values, with the gradient of the event's time."""
     form = form_of(y0)
     start, inner = form.inner(y0), form.inner(solution)
     layout = Layout(start)
     final = layout.flatten([y[1] for y in ([inner] if form.single else inner)])
-    time = event_t.detach().to(final.dtype)
-    first = FirstOf(event_fn, t0.detach().to(form.time), form.outer(start))
-
-    def gap(t: Tensor, flat: Tensor) -> Tensor:
-        found = first.values(t.to(form.time), form.outer(layout.state(flat)))
-        signed = torch.where(first.signs == 0, found.abs(), found * first.signs)
-        return found[signed.detach().argmin()].to(final.dtype)
-
-    value = gap(time, final)
-    refuse_tangents("odeint_event", value, instead="torch.autograd.grad")
-    if not (value.requires_grad or final.requires_grad):
+    time, e = event_t.detach().reshape(()), event.index
+    conditions = Elements(event.event_fn, form, layout)
+    seen = conditions.values(time, final, [e])
+    refuse_tangents("odeint_event", seen, instead="torch.autograd.grad")
+    if not (seen.requires_grad or final.requires_grad):
         return event_t, solution
-    with torch.enable_grad():
-        at, y = time.clone().requires_grad_(), final.detach().requires_grad_()
-        slopes = torch.autograd.grad(gap(at, y), (at, y), allow_unused=True, materialize_grads=True)
     with torch.no_grad():
-        rate = flat_field(form.field(func), layout)(time, final.detach())
-        speed = slopes[0] + slopes[1] @ rate
-    shift = Sliding.apply((value.detach() - value) / speed)  # zero
-    moved = layout.copies(final + rate * shift)
+        rate = flat_field(form.field(func), layout)(time.to(final.dtype), final.detach())
+    with torch.enable_grad():
+        y = final if final.requires_grad else final.detach().requires_grad_()
+        gap = lambda t, y: conditions.values(t, y, [e])[0]  # noqa: E731
+        value, speed = with_slope(gap, time, y, rate)
+    name = f"{conditions.label(e)}, t={time.item():.6g},"
+    shift = EventTime.apply(torch.zeros_like(value), value, y, speed, 0.0, name)
+    shift = Sliding.apply(shift)
+    moved = layout.copies(final + rate * shift.to(rate))
     event_t = event_t + shift.to(event_t.dtype)
     ends = zip(*([each] if form.single else each for each in (inner, moved)), strict=True)
     stacked = [torch.stack([both[0], end]) for both, end in ends]

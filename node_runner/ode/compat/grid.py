@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import copysign, isnan, nan
+from math import copysign, nan
 
 import torch
 from torch import Tensor
 
-from ..bracket import bracketed_root
 from ..errors import SolverError, unknown_name
 from ..graph_memory import GraphMemory
+from ..state import Layout
 from ..times import moves
+from ..watch import ConditionIsNaN, Conditions, Watch
 from .mesh import Constructor, check_step_size, make_grid
 from .steppers.protocol import Advance, Field, Span, Stepper, Time, number
 
@@ -89,38 +90,35 @@ def solve_until_event(
     f: Field,
     y0: Tensor,
     t0: Tensor,
-    event_fn: Callable[[Tensor, Tensor], Tensor],
+    conditions: Conditions,
     stepper: Stepper,
     *,
     sign: float = 1.0,
     step_size: float | None = None,
     interp: str = "linear",
     perturb: bool = False,
-    atol: float = 1e-9,
     on_step: OnStep | None = None,
     max_steps: int = 20_000,
-) -> tuple[Tensor, Tensor]:
-    """Step from t0 until event_fn(t, y) has changed its sign, and find where on the interpolant.
-
-    An event function that starts at zero (a ball thrown from the ground) has the first sign that
-    it takes after a step: its start is no event.
+) -> tuple[int, float, Tensor]:
+    """Step from t0 to the first event, and find when on the interpolant.
 
     Args:
-        f, y0, stepper, interp, perturb, on_step: as in ``solve``.
+        f, stepper, interp, perturb, on_step: as in ``solve``.
+        y0: shape (width,).
         t0: start, 0-dim.
-        event_fn: (t, y) -> tensor of one element.
+        conditions: see ``Watch``.
         sign: 1 to go forwards in time, -1 backwards.
         step_size: of the steps; an event that comes and goes within one is missed.
-        atol: the event's time is known to this, on the interpolant.
         max_steps: steps without event after which the search fails.
 
     Returns:
-        The event's time, 0-dim, without gradient, and y0 and the state at that time as shape (2,
-        *y0.shape), with the gradient of the discrete solve at fixed event time.
+        The number of the condition, the event's time, and the state then, with the gradient of the
+        discrete solve at fixed event time.
 
     Raises:
-        ValueError: for a step_size that is missing or no positive number.
-        SolverError: if there is no event within max_steps, or event_fn returns NaN.
+        ValueError: for a step_size that is missing or no positive number, or a condition that is
+            NaN.
+        SolverError: if there is no event within max_steps, or the state is not finite.
     """
     if interp not in INTERPOLANTS:
         raise unknown_name("interp", interp, INTERPOLANTS)
@@ -129,33 +127,51 @@ def solve_until_event(
             f"step_size is missing: {stepper.name} needs one to look for an event, for example "
             'options={"step_size": 0.01}'
         )
-    step = copysign(check_step_size(step_size), sign)
-    t0 = t0.to(y0.device, y0.dtype)
+    step, t0 = copysign(check_step_size(step_size), sign), t0.to(y0.device)
     start = t0.item()
     origin = t0 if torch.is_grad_enabled() and t0.requires_grad else start
-
-    def height(t: Tensor, y: Tensor) -> float:
-        with torch.no_grad():
-            value = event_fn(t, y).item()  # synchronises: its sign decides whether to go on
-        if isnan(value):
-            steps = round((t.item() - start) / step)
-            raise no_event(stepper, t.item(), step, steps, "event_fn returned NaN")
-        return value
-
     advance, y = stepper.begin(), y0
-    before = height(t0, y0)
+    watch = Watch(conditions, Layout(y0), t0.dtype, (1.0,))
     for i in range(max_steps):
         span = Span(origin + i * step, origin + (i + 1) * step, y, perturb)
         if on_step is not None:
             on_step(span.seen(span.t0), y, span.seen(span.dt))
         piece = Piece(f, span, y, advance, interp)
-        after = height(span.seen(span.t1), piece.y1)
-        if before and before * after <= 0:
-            t = piece.crossing(height, before, after, float(atol))
-            return span.seen(t), torch.stack([y0, piece.at(t)])
-        y, before = piece.y1, after
-    cause = f"event_fn has not changed its sign in {max_steps} steps, it is {before:.3g} now"
+        try:
+            happened = watch(Inside(piece))
+        except ConditionIsNaN as error:
+            cause = f"{error.label} returned NaN"
+            raise no_event(stepper, error.t, step, i, cause) from None
+        if happened is None:
+            cause = "the state is not finite after this step"
+            raise no_event(stepper, number(span.t1), step, i + 1, cause)
+        if happened:
+            return watch.index, watch.t, piece.at(watch.t)
+        watch.accept()
+        y = piece.y1
+    now = ", ".join(f"{g:.3g}" for g in watch.last[:8])
+    cause = f"event_fn has not changed its sign in {max_steps} steps, it is {now} now"
     raise no_event(stepper, start + max_steps * step, step, max_steps, cause)
+
+
+class Inside:
+    """A step on a grid, as events are looked for in it."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece, self.y0, self.y1 = piece, piece.y0, piece.y1
+        self.t0, self.t1 = number(piece.span.t0), number(piece.span.t1)
+
+    def at(self, times: list[float]) -> Tensor:
+        """Shape (len(times), width), without graph."""
+        if self.piece.interp == "cubic":
+            with torch.set_grad_enabled(self.piece.y1.requires_grad):
+                self.piece.rates()  # kept for the state at the event, which has a graph
+        return torch.stack([self.piece.at(t) for t in times])
+
+    @torch.no_grad()
+    def slope(self, t: float) -> Tensor:
+        """That of the chord, shape (width,)."""
+        return (self.y1 - self.y0) / (self.t1 - self.t0)
 
 
 class Piece:
@@ -179,18 +195,6 @@ class Piece:
         dt = self.span.dt if isinstance(theta, float) else self.span.dt.to(self.y0.dtype)
         bend = (rest * rest * theta * dt) * f0 - (theta * theta * rest * dt) * f1
         return torch.lerp(self.y0, self.y1, theta * theta * (3 - 2 * theta)) + bend
-
-    def crossing(
-        self, height: Callable[[Tensor, Tensor], float], at_t0: float, at_t1: float, atol: float
-    ) -> float:
-        """Where height(t, y) changes its sign on the interpolant, given its values at both ends."""
-        ends = number(self.span.t0), number(self.span.t1)
-        if self.interp == "cubic":
-            self.rates()  # kept for the state at the root, which has a graph
-        with torch.no_grad():
-            return bracketed_root(
-                lambda t: height(self.span.seen(t), self.at(t)), *ends, at_t0, at_t1, atol
-            )
 
     def rates(self) -> tuple[Tensor, Tensor]:
         """f at both ends, evaluated where the step has not."""

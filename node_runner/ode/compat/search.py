@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..state import State
+from ..state import Layout, State
+from ..watch import as_numbers
 from .call import Call
+from .form import Form
 
 
-class FirstOf:
-    """min_i s_i c_i of an event function's elements c_i, s_i the sign of each at the start: it is
-    positive until the first of them changes its sign.
+@dataclass
+class LocatedEvent:
+    """An event function that is told which of its elements happened.
 
-    An element that is zero at the start (a ball thrown from the ground) has the first sign that it
-    takes; until then it is no event.
+    Attributes:
+        index: number of the element; None until a solve has found it.
     """
 
-    def __init__(self, event_fn: Callable, t0: Tensor, y0: State) -> None:
-        self.event_fn = event_fn
-        with torch.no_grad():
-            self.signs = self.values(t0, y0).sign()
-
-    def values(self, t: Tensor, state: State) -> Tensor:
-        """The elements, shape (K,), real."""
-        found = self.event_fn(t, state)
-        if not isinstance(found, Tensor) or found.is_complex() or not found.numel():
-            what = found.dtype if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"event_fn returned {what}, must be a real tensor of events")
-        return found.reshape(-1)
+    event_fn: Callable
+    index: int | None = None
 
     def __call__(self, t: Tensor, state: State) -> Tensor:
-        found = self.values(t, state)
-        self.signs = torch.where(self.signs == 0, found.detach().sign(), self.signs)
-        return torch.where(self.signs == 0, inf, found * self.signs).min()
+        return self.event_fn(t, state)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """The elements of an event function, as ``Watch`` evaluates them.
+
+    Args:
+        event_fn: (t, y) -> tensor, y as outside.
+        form, layout: of the state.
+        count: number of elements; any unless given.
+    """
+
+    event_fn: Callable
+    form: Form
+    layout: Layout
+    count: int | None = None
+
+    def values(self, t: Tensor, y: Tensor, wanted: Sequence[int]) -> Tensor:
+        """Shape (len(wanted),)."""
+        found = elements(self.event_fn(t, self.form.outer(self.layout.state(y))))
+        if self.count not in (None, len(found)):
+            raise ValueError(
+                f"event_fn returned {len(found)} elements, after {self.count} at the start"
+            )
+        found = as_numbers(found, torch.promote_types(y.dtype, t.dtype))
+        return found if len(wanted) == len(found) else found[list(wanted)]
+
+    def happens(self, e: int, before: float, after: float) -> bool:
+        return after != 0 if before == 0 else before * after <= 0
+
+    def label(self, e: int) -> str:
+        return "event_fn" if self.count == 1 else f"element {e} of event_fn"
+
+
+def elements(found: object) -> Tensor:
+    """What an event function returned, shape (K,)."""
+    if not isinstance(found, Tensor) or found.is_complex() or not found.numel():
+        what = found.dtype if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"event_fn returned {what}, must be a real tensor of events")
+    return found.reshape(-1)
 
 
 def states_at(call: Call, t: float, y: Tensor) -> tuple[Tensor, State]:
@@ -61,13 +91,13 @@ def find(call: Call, event_fn: Callable) -> tuple[float, Tensor]:
         )
     if not callable(event_fn):
         raise ValueError(f"event_fn is {event_fn!r}, must be a function (t, y) -> tensor")
-    form, layout, time = call.form, call.setting.layout, call.form.time
-    first = FirstOf(event_fn, call.t[0].detach().to(time), form.outer(call.y0))
+    with torch.no_grad():
+        count = len(elements(event_fn(call.t[0].detach(), call.form.outer(call.y0))))
+    conditions = Elements(event_fn, call.form, call.setting.layout, count)
     start, towards = call.t.tolist()
-    return call.means.until(
-        call.f,
-        call.y0,
-        call.t[0],
-        lambda t, flat: first(t.to(time), form.outer(layout.state(flat))),
-        1.0 if towards > start else -1.0,
+    index, t, y = call.means.until(
+        call.f, call.y0, call.t[0], conditions, 1.0 if towards > start else -1.0
     )
+    if isinstance(event_fn, LocatedEvent):
+        event_fn.index = index
+    return t, y

@@ -14,10 +14,9 @@ from ..protocol import OnAccept
 from ..rhs import Rhs
 from ..state import Layout, State, rates
 from ..step import OwnRates, version
+from ..watch import Conditions
 from .form import Form
 from .norm import Tolerance
-
-Event = Callable[[Tensor, Tensor], Tensor]  # (t, flat state) -> one number
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class Means(Protocol):
         """The flat states at problem.ts[1:], shape (T - 1, width)."""
 
     def until(
-        self, f: Callable, y0: State, t0: Tensor, event: Event, sign: float
-    ) -> tuple[float, Tensor]:
-        """The time of the event after (sign -1: before) t0, and the flat state then, with the graph
-        of the solve to that fixed time.
+        self, f: Callable, y0: State, t0: Tensor, conditions: Conditions, sign: float
+    ) -> tuple[int, float, Tensor]:
+        """The first condition to happen after (sign -1: before) t0, its time, and the flat state
+        then, with the graph of the solve to that fixed time.
         """
 
 

@@ -11,11 +11,11 @@ from ..problem import Problem
 from ..protocol import OnAccept
 from ..rhs import Rhs
 from ..state import Layout, State
+from ..watch import Conditions
 from . import grid, scipy, steppers
 from .callbacks import Callbacks
-from .norm import tightest
 from .options import OF_GRIDS, SCIPY
-from .setting import Event, Setting, flat_field, guarded
+from .setting import Setting, flat_field, guarded
 
 
 class Grid:
@@ -26,7 +26,7 @@ class Grid:
         self.options = {name: options.pop(name) for name in OF_GRIDS if name in options}
         rtol, atol = setting.rtol, setting.atol
         self.stepper = steppers.get(setting.method, rtol=rtol, atol=atol, **options)
-        self.form, self.atol = setting.form, tightest(atol)
+        self.form = setting.form
         self.on_step = None
         if setting.called:
             callbacks = Callbacks(
@@ -56,8 +56,8 @@ class Grid:
         return grid.solve(flat, y0, t, self.stepper, on_step=self.on_step, **options)
 
     def until(
-        self, f: Callable, y0: State, t0: Tensor, event: Event, sign: float
-    ) -> tuple[float, Tensor]:
+        self, f: Callable, y0: State, t0: Tensor, conditions: Conditions, sign: float
+    ) -> tuple[int, float, Tensor]:
         """As ``Means``, by steps of step_size."""
         options = dict(self.options)
         if options.pop("grid_constructor", None) is not None:
@@ -69,18 +69,16 @@ class Grid:
         start = layout.start([y0] if layout.single else list(y0))
         rhs = Rhs(f, layout.device)
         with rhs.arithmetic():
-            t, ys = grid.solve_until_event(
+            return grid.solve_until_event(
                 flat_field(rhs, layout),
                 start,
                 t0,
-                event,
+                conditions,
                 self.stepper,
                 sign=sign,
-                atol=max(self.atol, 1e-15),
                 on_step=self.on_step,
                 **options,
             )
-        return t.item(), ys[1]
 
 
 class Scipy:
@@ -104,8 +102,8 @@ class Scipy:
         return scipy.solve(flat, y0, t, rtol=setting.rtol, atol=setting.atol, **setting.options)
 
     def until(
-        self, f: Callable, y0: State, t0: Tensor, event: Event, sign: float
-    ) -> tuple[float, Tensor]:
+        self, f: Callable, y0: State, t0: Tensor, conditions: Conditions, sign: float
+    ) -> tuple[int, float, Tensor]:
         raise ValueError(
             f"{SCIPY} finds no events; choose an adaptive method such as dopri5, or a fixed-step "
             "one with step_size"

@@ -1,7 +1,7 @@
 """The engine ``compiled``: solves, step attempts and replayed steps as graphs with f inside.
 
-f must be traceable by torch.compile: no read of a value, no branch on one, no counter. Evaluations
-are counted here, by the rules of the eager loop. Whatever cannot be compiled runs eagerly, with one
+f must be traceable by torch.compile: no read of a value, no branch on one. Evaluations are counted
+here, by the rules of the eager loop. Whatever cannot be compiled runs eagerly, with one
 logged reason a cause.
 """
 
