@@ -75,6 +75,7 @@ def test_the_solver_core_needs_torch_alone():
         "math",
         "pathlib",
         "pkgutil",
+        "re",
         "typing",
     }
     allowed |= {"bisect", "copy", "logging", "statistics", "time", "types", "warnings", "weakref"}
