@@ -131,8 +131,9 @@ class Solver:
             ts: strictly increasing or strictly decreasing times.
             quadratures: quantities integrated along the path that f does not see.
             weights: factor of each entry of the state in the error ratio, 1 unless given.
-            params: what ``Replay`` and ``Adjoint`` compute gradients for besides y0; the parameters
-                of f if f is an nn.Module, none otherwise. ``Direct`` finds them itself.
+            params: tensors that ``Replay`` and ``Adjoint`` compute gradients for besides y0; the
+                parameters of f if f is an nn.Module, none otherwise. Tensors that are computed
+                before the solve are found, and ``Direct`` finds everything.
 
         Gradients of output times are those of the exact solution, dL/dt_i = <g_i, f(t_i, y_i)> and
         dL/dt_0 = -<a(t_0), f(t_0, y_0)> with a(t_0) the adjoint just after t_0 (Chen et al. 2018,

@@ -43,8 +43,9 @@ between are not torchdiffeq's.
   Fixed steps are differentiated through as they are.
 - The adjoint of an adaptive or explicit method is one solve from the last output to the first,
   there one for each interval between outputs, with two more evaluations and a new first step.
-- A tensor that func uses, that requires a gradient, and that odeint_adjoint was not told of is
-  refused, there its gradient is lost without a word; ``adjoint_params`` given overrules that.
+- A leaf that func uses, that requires a gradient, and that is not in the adjoint's parameters is
+  refused, there its gradient is lost without a word; ``adjoint_params`` given overrules that. What
+  was computed from a parameter before the solve gets its gradient.
 - odeint_event has gradients for the parameters of event_fn; an event function that is zero at the
   start is no event there and then, one that rests at zero is when it leaves it. event_fn sees t in
   t's dtype. odeint_dense takes tuples and every adaptive method.

@@ -42,8 +42,9 @@ class Replay:
         states: y to keep; one for each step unless given.
 
     Raises:
-        ValueError: for less than one state; if f uses a tensor that requires a gradient and is not
+        ValueError: for less than one state; if f uses a leaf that requires a gradient and is not
         in ``params``, seen at its first evaluation, and once a step on the way back.
+        NotImplementedError: inside a transform of torch.func, and in forward mode.
     """
 
     def __init__(self, states: int | None = None) -> None:
