@@ -24,7 +24,7 @@ from .config import FOLDER, VERSION_BASE, register
 from .launcher import beside, check_single_process, launch
 from .lock import refuse_links
 from .replay import with_stored
-from .schema import OF_A_RUN, UserError, check, first_line
+from .schema import OF_A_RUN, UserError, check, first_line, with_true_key
 from .streams import make_lenient
 from .sweep import BUG, CODES, MISTAKE, OK, SIGNAL, check_same, forget_failure, record_failure
 
@@ -151,7 +151,9 @@ def fetch(config: DictConfig) -> int:
 
     check(config)
     config = with_home(config)
-    data = explained(lambda: construct(config.data, seed=config.seed, device=torch.device("cpu")))
+    data = explained(
+        lambda: construct(config.data, seed=config.seed, device=torch.device("cpu")), config
+    )
     sizes = ", ".join(f"{size:,} {split}" for split, size in data.sizes.items())
     print(f"{data.name} ({data.part}): {sizes}; in {Path(config.paths.data).absolute()}")
     return OK
@@ -179,7 +181,10 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
     with log_file(place.folder):
         for note in place.notes:
             log.warning("%s", note)
-        run = explained(lambda: build(place.config, place.folder, name, place.resumes, place.lock))
+        run = explained(
+            lambda: build(place.config, place.folder, name, place.resumes, place.lock),
+            place.config,
+        )
         try:
             return run.execute()
         except OSError as error:
@@ -250,8 +255,9 @@ def of_stored(run: stored.Stored, config: DictConfig) -> tuple[DictConfig, list[
     return config, changed, notes
 
 
-def explained(construct: Callable[[], T]) -> T:
-    """What ``construct`` gives; what a constructor or the file system refuses is told in a line.
+def explained(construct: Callable[[], T], config: DictConfig) -> T:
+    """Return what ``construct`` gives; a refusal by a constructor or the file system becomes a
+    line, under the key that the value has in ``config``.
 
     Raises:
         UserError: in place of it.
@@ -264,7 +270,9 @@ def explained(construct: Callable[[], T]) -> T:
         cause = error.__cause__
         if cause is None or (scarce := out_of_memory(cause)) is not None:
             raise UserError(str(error) if cause is None else scarce) from error
-        if isinstance(cause, (ValueError, OSError)):
+        if isinstance(cause, ValueError):
+            raise UserError(with_true_key(str(cause), config)) from error
+        if isinstance(cause, OSError):
             raise UserError(str(cause)) from error
         if isinstance(cause, (RuntimeError, OverflowError)):  # which do not name the option
             where = str(error).rpartition("full_key: ")[2]

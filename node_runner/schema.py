@@ -141,6 +141,22 @@ def unknown(what: str, name: str, known: Collection[str], listed: bool = False) 
     return f"unknown {what}; {all_of_them}"
 
 
+def with_true_key(message: str, config: DictConfig) -> str:
+    """Return a constructor's message with the key that the value has in this configuration.
+
+    A constructor names the key of the usual place ("model.steer is 2"); where a configuration does
+    not have that key and just one other of its group ends alike (model.cnf.steer), that is meant.
+    """
+    key, space, rest = message.partition(" ")
+    group, dot, _ = key.partition(".")
+    known = [name for name, _ in dotted({group: OmegaConf.to_container(config).get(group)})]
+    if not dot or key in known:
+        return message
+    leaf = key.rpartition(".")[2]
+    alike = [name for name in known if name.endswith(f".{leaf}")]
+    return f"{alike[0]}{space}{rest}" if len(alike) == 1 else message
+
+
 def check(config: DictConfig) -> None:
     """Check every value against the signature it is for; make an integer of 1e5 where one is meant.
 
