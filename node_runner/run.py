@@ -27,10 +27,11 @@ import torch
 from omegaconf import DictConfig
 
 from .disk import write_json
-from .ode import SolverError
+from .ode import SolveProgress, SolverError, observed
 from .result import flat, report, result, shown
 from .schema import OF_A_RUN, told
 from .training import (
+    Abandoned,
     CheckpointError,
     Checkpoints,
     Data,
@@ -39,6 +40,7 @@ from .training import (
     Interrupted,
     Logger,
     Runtime,
+    Status,
     Summary,
     Task,
     Trainer,
@@ -74,6 +76,7 @@ class Run:
     logger: Logger
     lock: Any
     interrupt: Interrupt = field(default_factory=Interrupt)
+    status: Status = field(default_factory=Status)
     test: Summary = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Run:
         Raises:
             Interrupted: after all has been written.
         """
-        with self.interrupt:
+        with self.interrupt, observed(self.watch):
             try:
                 state, message = self.work()
             except (SolverError, Diverged) as error:
@@ -107,6 +110,18 @@ class Run:
                 raise
             self.close(state, message)
         return state
+
+    def watch(self, progress: SolveProgress) -> None:
+        """Between the steps of a solve: stop if a signal has come, show where it is.
+
+        Raises:
+            Abandoned: to end a training step that takes long.
+        """
+        if self.interrupt.received is not None and self.trainer.in_step:
+            raise Abandoned
+        nfe = "" if progress.nfe is None else f", {progress.nfe} evaluations"
+        way = "backward pass" if progress.backward else "solve"
+        self.status.tell(f"{way} at t={progress.t:.4g}{nfe}")
 
     def work(self) -> tuple[str, str | None]:
         """Returns the state and why it is not plainly done."""
@@ -122,7 +137,13 @@ class Run:
         trace = profiler(self.folder / "tb") if self.runtime.profile else None
         self.interrupt.deferred = True
         ending = self.trainer.fit(
-            self.state, self.data, self.logger, self.checkpoints, self.interrupt, trace
+            self.state,
+            self.data,
+            self.logger,
+            self.checkpoints,
+            self.interrupt,
+            trace,
+            self.status,
         )
         self.interrupt.deferred = False
         if self.interrupt.received is not None:
@@ -186,6 +207,7 @@ class Run:
 
     def test_weights(self) -> None:
         """Evaluate on the test set."""
+        self.status.start("test")
         step = self.state.progress.step
         self.test = evaluate(self.state.evaluated, self.data, "test")
         if self.config.mode == "evaluate" or self.trainer.best_on != "test":  # else it is there
@@ -198,6 +220,7 @@ class Run:
             OSError: naming what could not be written; the rest has been.
         """
         task, step = self.state.evaluated, self.state.progress.step
+        self.status.start("pictures")
         show = task.show
         if self.config.mode == "sample":
             show = getattr(task, "sample", show)

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..nets import variant
 from ..ode import Quadrature, Solver
@@ -34,7 +35,8 @@ class CNF(Flow):
             arXiv:2006.10711).
 
     Raises:
-        ValueError: for a T that is not positive, or b not in [0, T).
+        ValueError: for a T that is not positive, b not in [0, T), or a field with batch
+        normalisation.
     """
 
     def __init__(
@@ -51,6 +53,12 @@ class CNF(Flow):
             raise ValueError(f"model.end_time is {end_time!r}, must be positive")
         if not 0 <= steer < end_time:
             raise ValueError(f"model.steer is {steer!r}, must be from 0 to below {end_time}")
+        if any(isinstance(module, _BatchNorm) and module.training for module in field.modules()):
+            raise ValueError(
+                "model.field has batch normalisation, whose statistics couple the samples of a "
+                "batch, so that none has a density of its own, and change between evaluations of "
+                "the field: use LayerNorm or GroupNorm, or put the field into eval mode first"
+            )
         self.field, self.solver, self.divergence = field, solver, divergence
         self.regularizers, self.end_time = dict(regularizers or {}), end_time
         self.steer, self.shape = steer, getattr(field, "shape", None)

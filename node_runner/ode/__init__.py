@@ -8,6 +8,7 @@ from .events import Event, EventSolution
 from .functional import odeint, odeint_adjoint, odeint_event
 from .gradients import Adjoint, Direct, Replay
 from .measure import measure
+from .observation import SolveProgress, observed
 from .solution import Solution
 from .solver import Solver
 from .state import Quadrature
@@ -24,10 +25,12 @@ __all__ = [
     "Quadrature",
     "Replay",
     "Solution",
+    "SolveProgress",
     "Solver",
     "SolverError",
     "Stats",
     "measure",
+    "observed",
     "odeint",
     "odeint_adjoint",
     "odeint_event",

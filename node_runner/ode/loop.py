@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from . import observation
 from .control import FixedControl, PIControl, underflows
 from .diagnosis import solver_error
 from .errors import changed_in_place
@@ -127,6 +128,9 @@ class Path:
             if self.attempts >= self.max_steps:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
             self.attempts += 1
+            if observation.watcher is not None:
+                graph = self.y if isinstance(self.stages, Tape) else None
+                observation.watcher.look(self.t, self.counts.nfe, graph=graph)
             t1 = self.control.propose(self.t, end)
             self.last_dt = t1 - self.t
             y1 = self.attempt(t1)

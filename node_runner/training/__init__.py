@@ -1,5 +1,7 @@
 """The trainer and what it asks of a task and of data. Knows no ODE."""
 
+from .abandon import Abandoned
+from .bar import Status
 from .checkpoint import CheckpointError, Checkpoints, load_checkpoint, save_checkpoint
 from .ending import Diverged, Ending
 from .interrupt import Interrupt, Interrupted
@@ -12,6 +14,7 @@ from .task import Data, Evaluation, Exhibit, Headline, Pooled, Step, Task
 from .trainer import Trainer
 
 __all__ = [
+    "Abandoned",
     "CheckpointError",
     "Checkpoints",
     "Data",
@@ -26,6 +29,7 @@ __all__ = [
     "Pooled",
     "Runtime",
     "Schedule",
+    "Status",
     "Step",
     "Summary",
     "Task",

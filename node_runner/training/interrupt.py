@@ -44,7 +44,9 @@ class Interrupt:
         if not (first and self.deferred):
             raise Interrupted(number)
         name = signal.Signals(number).name
-        text = f"\n{name}: stopping after this step, with a checkpoint (again: at once)\n"
+        text = (
+            f"\n{name}: stopping with a checkpoint, within a long step before it (again: at once)\n"
+        )
         os.write(2, text.encode())  # print and logging may be in the middle of a line
 
     def __call__(self) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from math import isfinite
+from math import inf, isfinite
 from typing import Literal
 
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from .bar import steps_with_bar
+from .abandon import Abandoned, StepStart
+from .bar import Status, steps_with_bar
 from .checkpoint import Checkpoints
 from .clock import Clock
 from .ending import Diverged, Ending
@@ -68,6 +69,7 @@ class Trainer:
         self.log_every, self.validate_every = log_every, validate_every
         self.checkpoint_every = checkpoint_every
         self.progress = sys.stderr.isatty() if progress is None else progress
+        self.in_step = False  # in a forward or backward pass
         self.check()
 
     def check(self) -> None:
@@ -114,12 +116,15 @@ class Trainer:
         checkpoints: Checkpoints,
         stop: Callable[[], str | None] = lambda: None,
         profiler: AbstractContextManager | None = None,
+        status: Status | None = None,
     ) -> Ending:
         """Train from ``state.progress.step`` on.
 
         Args:
-            stop: asked after each step for a reason to stop there.
+            stop: asked after each step for a reason to stop there. While ``in_step`` is set, a step
+                may also be ended by ``Abandoned``: the state before it is then kept.
             profiler: entered for the training; its ``step`` is called after each step.
+            status: what is shown; it may be told of more within a step.
 
         Raises:
             Diverged: if the loss or a weight is not finite.
@@ -129,10 +134,21 @@ class Trainer:
         scheduler, clock = self.scheduler(state, data), Clock(done.seconds, done.step)
         if ending := self.out_of_patience(state):  # a run that ended so does not go on
             return ending
+        status = status or Status()
+        status.left = lambda: inf if self.max_time is None else self.max_time - clock.here()
         with profiler or nullcontext() as profile:
-            for step in steps_with_bar(done, total, self.log_every, self.progress):
+            for step in steps_with_bar(done, total, self.log_every, self.progress, status):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
-                measured = self.train_step(state, data, step, logs)
+                before, self.in_step = StepStart(state.task), True
+                try:
+                    measured = self.train_step(state, data, step, logs)
+                except Abandoned:
+                    before.restore()
+                    done.seconds = clock.seconds()
+                    self.checkpoint(state, logger, checkpoints, best=False)
+                    return Ending("stopped", stop())
+                finally:
+                    self.in_step = False
                 done.step, done.seconds = step + 1, clock.seconds()
                 if logs:
                     self.log(state, measured, logger, clock)
@@ -160,6 +176,7 @@ class Trainer:
         measured = {"memory/saved_mib": saved_bytes(result.loss) / 2**20} if measure else {}
         optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
+        self.in_step = False  # from here on a step is finished
         norm = None
         if self.clip_norm is not None:
             norm = clip_grad_norm_(task.parameters(), self.clip_norm)

@@ -168,3 +168,12 @@ def test_state_dict_carries_the_flow_over(draw):
     assert not torch.allclose(flow.log_prob(x)[0], other.log_prob(x)[0])
     other.load_state_dict(flow.state_dict())
     assert torch.equal(flow.log_prob(x)[0], other.log_prob(x)[0])
+
+
+def test_a_field_with_batch_normalisation_is_refused():
+    """Unless its statistics are fixed; other normalisations see one sample alone."""
+    field = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="model.field has batch normalisation"):
+        CNF(field, Solver(), Exact())
+    CNF(field.eval(), Solver(), Exact())
+    CNF(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), Solver(), Exact())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .. import observation
 from ..dynamo import run_eagerly
 from ..engine import ENGINES
 from ..loop import Step, interpolate
@@ -157,6 +158,8 @@ def way_back(
     totals: list[Tensor | None] = [None] * len(vjp.tensors)
     carry = torch.zeros_like(pending[-1])
     for record, y in ctx.trail.back(ctx, tuple(states)):
+        if observation.watcher is not None:
+            observation.watcher.look(record.t1, ctx.problem.stats.backward.nfe, backward=True)
         if record.lands:
             carry = carry + pending.pop()
         inside = [pending.pop() for _ in record.inside][::-1]
