@@ -188,8 +188,10 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
         try:
             return run.execute()
         except OSError as error:
-            hint = as_typed("resume", shown(place.folder))
-            raise UserError(f"{error}; with room there, node-run {hint} goes on") from error
+            again = f"node-run {as_typed('resume', shown(place.folder))} goes on"
+            if place.config.mode != "train":
+                again = "give the same command again"
+            raise UserError(f"{error}; with room there, {again}") from error
 
 
 class Place(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
-from .schema import OF_A_RUN
+from .schema import OF_A_RUN, UserError, first_line
 from .training import CheckpointError, Checkpoints, Data, load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,19 @@ def construct_data(config: DictConfig, resumed: Path | None, device: torch.devic
 
     Args:
         resumed: folder of the run, if one is resumed.
+
+    Raises:
+        UserError: if what the checkpoint holds of the data is malformed.
     """
     provided: dict[str, Any] = {"seed": config.seed, "device": device}
     folder = Path(config.run) if config.mode in OF_A_RUN else resumed
     if takes_state(config.data) and folder is not None:
         checkpoint = next(_checkpoints(folder, device), None)
         if checkpoint is not None:
-            provided["state"] = checkpoint.get("data") or None
+            state = checkpoint.get("data") or None
+            if not isinstance(state, Mapping | None):
+                raise UserError(f"{folder}: data is a {type(state).__name__}, which it cannot be")
+            provided["state"] = state
             if "data" not in checkpoint:
                 log.warning(
                     "%s is of an earlier version and does not hold what its rows were scaled by: "
@@ -44,6 +50,10 @@ def construct_data(config: DictConfig, resumed: Path | None, device: torch.devic
     try:
         return make(**provided)
     except Exception as error:  # as Hydra does where it makes an object at once
+        odd = isinstance(error, LookupError | TypeError | AttributeError | RuntimeError)
+        if odd and provided.get("state") is not None:
+            said = f"{folder} holds no state that its data can use ({first_line(error)})"
+            raise UserError(said) from error
         raise InstantiationException(f"{error!r}\nfull_key: data") from error
 
 

@@ -6,8 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from forked import node_run
+from omegaconf import OmegaConf
 
+from node_runner.data_state import construct_data
+from node_runner.schema import UserError
 from node_runner.training import load_checkpoint, save_checkpoint
 
 FLOW = ["task=ffjord_miniboone", "data=npy", "data.folder=own", "data.standardise=true"]
@@ -125,3 +129,16 @@ def test_a_trajectory_of_an_earlier_version_is_evaluated(tmp_path):
         assert old["metrics"][name]["mean"] == pytest.approx(
             result["metrics"][name]["mean"], rel=1e-4
         )
+
+
+@pytest.mark.parametrize(
+    "odd", ["text", {"shift": torch.zeros(2)}, {"shift": 1, "scale": 2, "columns": 3}]
+)
+def test_a_malformed_state_of_the_data_is_refused_in_a_line(odd, flow, tmp_path, monkeypatch):
+    folder, _, made, _ = flow
+    monkeypatch.chdir(folder)
+    (tmp_path / "checkpoints").mkdir()
+    state = load_checkpoint(made / "checkpoints" / "last.pt") | {"data": odd}
+    save_checkpoint(tmp_path / "checkpoints" / "last.pt", state)
+    with pytest.raises(UserError, match="data"):
+        construct_data(OmegaConf.load(made / "config.yaml"), tmp_path, torch.device("cpu"))

@@ -9,6 +9,7 @@ from torch import nn
 
 from node_runner.training import CheckpointError, Checkpoints, load_checkpoint, save_checkpoint
 from node_runner.training.checkpoint import check_tensors
+from node_runner.training.digest import DamagedError, add_digest, verify
 from node_runner.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -238,3 +239,19 @@ def test_best_pt_stands_in_where_the_two_others_are_damaged(tmp_path, caplog):
     assert "best.pt" in caplog.text
     checkpoints.save({"step": 3})
     assert load_checkpoint(checkpoints.last)["step"] == 3
+
+
+def test_an_archive_with_numbers_of_64_bits_is_verified(monkeypatch):
+    monkeypatch.setattr("zipfile.ZIP64_LIMIT", 50)  # as if it held more than 4 GiB
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        for name in ("a", "b"):
+            made.writestr(name, 100 * name)
+    add_digest(archive)
+    content = archive.getvalue()
+    assert verify(content)
+    for at in (60, 200, len(content) - 100):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        with pytest.raises(DamagedError):
+            verify(bytes(changed))
