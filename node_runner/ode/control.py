@@ -19,7 +19,7 @@ def underflows(dt: float, t: float, t1: float, end: float) -> bool:
     return dt <= max(16 * ulp(max(abs(t), abs(t1))), SHORTEST * left if isfinite(left) else 0.0)
 
 
-MOST_FIXED_STEPS = 10_000_000  # of a grid that the caller chooses: some ten minutes of a small f
+MOST_FIXED_STEPS = 10_000_000  # of a grid that the caller chooses
 
 
 @dataclass

@@ -20,7 +20,7 @@ SHARE = (
 # A step is measured when the solve has taken this long or so many steps: the walk through its graph
 # takes about half the time of the step.
 AFTER_SECONDS, AFTER_STEPS = 0.2, 64
-BYTES_OF_A_NODE = 1000  # node and saved tensors themselves, measured on a net of 2 to 64 numbers
+BYTES_OF_A_NODE = 1000  # a guess at node and saved tensors themselves, which no count shows
 
 
 class GraphMemory:
