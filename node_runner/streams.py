@@ -6,6 +6,7 @@ redirection is full, and on a terminal that lacks a sign.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -49,7 +50,10 @@ class LenientStream:
 
 
 def make_lenient(*names: str) -> None:
-    """Let this process print without failing, to ``stdout``, ``stderr`` or, by default, both."""
+    """Let this process print and log without failing, to ``stdout``, ``stderr`` or, by default,
+    both.
+    """
+    logging.raiseExceptions = False  # a handler that cannot write is not the run's failure
     for name in names or ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, LenientStream):

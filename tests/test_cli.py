@@ -98,7 +98,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(tmp_path):
 def test_what_a_constructor_refuses_ends_in_one_line_and_exit_code_2(tmp_path):
     done = node_run(tmp_path, "solver=rk4", "solver.step_size=-1")
     assert done.returncode == 2
-    assert done.stderr.strip() == "node-run: solver.step_size is -1, must be positive"
+    assert done.stderr.strip() == "node-run: solver.step_size is -1.0, must be positive"
 
 
 def test_a_diverging_run_is_a_result_and_exit_code_3(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from node_runner import config, schema
-from node_runner.command_line import check_command_line, parse
+from node_runner.arguments import parse
+from node_runner.command_line import check_command_line
 from node_runner.data.toy import SETS
 from node_runner.ode import methods
 
@@ -132,7 +133,7 @@ BAD = [
     ("optimizer.lr=fast", "optimizer.lr is 'fast', must be"),
     ("task.eval_solver=null", "task.eval_solver is None, must be"),
     ("tol=1e-3,1e-5", "tol=1e-3,1e-5 is a sweep: node-run -m"),
-    ("solver.rtol=[1e-3", "cannot read the overrides"),
+    ("solver.rtol=[1e-3", "cannot read the override solver.rtol=[1e-3"),
     ("model._target_=node_runner.flow.CNFF", "model._target_"),
     ("model=stack", "model.dim is missing; give it, an integer: model.dim=..."),
     ("regularizer=rnod", "did you mean rnode?"),

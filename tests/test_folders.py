@@ -108,6 +108,7 @@ def test_a_task_steps_evaluates_and_shows(name):
     settings = composed(f"task={name}", "tol=1e-2", "atol_ratio=1")
     settings.data.update({k: v for k, v in SMALL.items() if k in settings.data})
     data, task = data_of(settings), build(settings.task)
+    task.check(data)
     step = task.step(data.train_batch(0))
     assert step.loss.shape == ()
     assert step.loss.isfinite()

@@ -87,7 +87,7 @@ def test_a_job_of_a_launcher_is_a_run_like_any_other(tmp_path):
     assert done.returncode == 0, done.stderr
     (job,) = (path.parent for path in tmp_path.rglob("result.json"))
     assert "launcher=" not in (job / "command.yaml").read_text()
-    longer = node_run(tmp_path, f"resume={job}", "trainer.max_steps=4")
+    longer = node_run(tmp_path, f"resume={job}", "trainer.max_steps=4", "trust=loaded")
     assert longer.returncode == 0, longer.stderr
     assert json.loads((job / "result.json").read_text())["steps"] == 4
 

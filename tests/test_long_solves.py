@@ -82,7 +82,10 @@ def test_a_step_that_was_abandoned_is_taken_again_to_the_bit():
     assert all(torch.equal(a, b) for a, b in zip(before, net.buffers(), strict=True))
 
 
-@pytest.mark.parametrize("gradient", [Direct(), Replay(), Adjoint()], ids=str)
+GRADIENTS = {"direct": Direct(), "replay": Replay(), "adjoint": Adjoint()}
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS.values(), ids=GRADIENTS)
 def test_an_observer_sees_both_ways_and_may_end_them(gradient):
     field, y0 = nn.Linear(2, 2), torch.ones(2, requires_grad=True)
     solver, seen = Solver("rk4", step_size=1e-2, gradient=gradient), []

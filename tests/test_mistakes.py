@@ -77,7 +77,7 @@ VALUES = [
     ("runtime.amp=yes please", "runtime.amp is 'yes please', must be true or false"),
     ("data.batch_size=0", "data.batch_size is 0, must be at least 1"),
     ("data.batch_size=1.5", "data.batch_size is 1.5, must be an integer"),
-    ("solver=rk4 solver.step_size=0", "solver.step_size is 0, must be positive"),
+    ("solver=rk4 solver.step_size=0", "solver.step_size is 0.0, must be positive"),
     ("solver=rk4 ~solver.step_size", "solver.step_size is missing: rk4 takes fixed steps"),
     ("solver=rk4 solver.rtol=1e-3", "solver.rtol does nothing: rk4 takes fixed steps"),
     ("trainer.max_time=0", "trainer.max_time is 0, must be positive"),

@@ -199,7 +199,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew_in_its_folder(tmp_
     assert_equal(before[3], everything(run)[3])
 
 
-@pytest.mark.parametrize("kept", [("result.json",), ("metrics.jsonl",), ("checkpoints/best.pt",)])
+@pytest.mark.parametrize("kept", [("result.json",), ("metrics.jsonl",)])
 def test_a_run_that_lost_its_checkpoints_is_not_trained_over_its_result(kept, whole, tmp_path):
     _, undisturbed = whole
     run = tmp_path / "run"

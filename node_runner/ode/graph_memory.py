@@ -99,8 +99,11 @@ def graph_bytes(y: Tensor, nodes: set, storages: set[int]) -> int:
         nodes.add(node)
         total += BYTES_OF_A_NODE
         for tensor in saved_tensors(node):
-            storage = tensor.untyped_storage()
-            pointer = storage.data_ptr()
+            try:
+                storage = tensor.untyped_storage()
+                pointer = storage.data_ptr()
+            except RuntimeError:  # no storage: a zero of forward mode, a sparse tensor
+                continue
             if pointer not in storages:
                 storages.add(pointer)
                 total += storage.nbytes()

@@ -144,8 +144,10 @@ class Watch:
         a state which changes by its own size in |y| / |y'|.
         """
         length, eps = abs(step.t1 - step.t0), torch.finfo(self.layout.dtype).eps
-        sizes = torch.stack([v.abs().max() for v in (step.y0, step.slope(step.t0)) if v.numel()])
-        size, speed = sizes.tolist() if len(sizes) == 2 else (0.0, 0.0)  # synchronises
+        size = speed = 0.0
+        if step.y0.numel():
+            sizes = torch.stack([v.abs().max() for v in (step.y0, step.slope(step.t0))])
+            size, speed = sizes.tolist()  # synchronises
         scale = min(length, size / speed) if speed > 0 else 0.0
         return min(0.1, max(OWN * eps * max(abs(step.t0), scale) / length, OWN * EPSILON))
 
@@ -331,7 +333,8 @@ def with_slope(
         y: shape (width,); it requires a gradient.
         rate: y' there, shape (width,), without graph.
     """
-    eps, size, speed = torch.finfo(y.dtype).eps, y.detach().abs().max(), rate.abs().max()
+    eps, norm = torch.finfo(y.dtype).eps, torch.linalg.vector_norm  # which an empty state has
+    size, speed = norm(y.detach(), ord=2), norm(rate, ord=2)
     unit = eps * torch.maximum(t.abs(), size / speed).nan_to_num(1.0, 1.0).item()
     first = None
     for side in SIDES:

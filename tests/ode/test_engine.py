@@ -10,7 +10,7 @@ import gc
 import logging
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -66,8 +66,14 @@ def both(name, f, y0, ts, **options):
         ]
 
 
+def same_costs(one, other):
+    """The drift is an error, which rounding changes."""
+    assert one.drift == pytest.approx(other.drift, rel=1e-3)
+    return replace(one, drift=None) == replace(other, drift=None)
+
+
 def same(eager, compiled):
-    assert compiled.stats == eager.stats
+    assert same_costs(compiled.stats, eager.stats)
     return (compiled.outputs - eager.outputs).abs().max().item()
 
 
@@ -164,7 +170,7 @@ def test_gradients_are_those_of_the_eager_engine(kind, gradient, inside, traced,
     eager, stats = gradients(make_solver("dopri5", **options), case)
     compiled, counted = gradients(make_solver("dopri5", engine="compiled", **options), case)
     assert largest_difference(eager, compiled) < 1e-9 * max(g.abs().max() for g in eager.values())
-    assert counted == stats and not warnings()
+    assert same_costs(counted, stats) and not warnings()
 
 
 @pytest.mark.parametrize("gradient", [Replay(), Replay(states=2)], ids=["all", "two"])
@@ -357,7 +363,7 @@ def test_a_training_step(gradient, warnings):
     options = {"step_size": 0.4, "gradient": gradient}
     eager, stats = gradients(make_solver("heun2", **options), case, times=False)
     compiled, counted = gradients(make_solver("heun2", engine="compiled", **options), case, False)
-    assert largest_difference(eager, compiled) < ROUNDING and counted == stats
+    assert largest_difference(eager, compiled) < ROUNDING and same_costs(counted, stats)
     assert not warnings()
 
 

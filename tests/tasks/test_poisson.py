@@ -52,6 +52,7 @@ def test_the_loss_is_the_negative_evidence_of_single_samples(weight):
     kl = {1.0: Annealing(), 0.0: Annealing(wait=1), 0.75: Annealing(rate=0.25)}[weight]
     task, batch = task_of(kl=kl), constant_batch()
     spread(task)
+    kl.steps_per_epoch = 1
     kl.steps = int(weight == 0.75)
     torch.manual_seed(7)
     step = task.step(batch)

@@ -165,9 +165,10 @@ def way_back(
         inside = [pending.pop() for _ in record.inside][::-1]
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            results = compiled_step(ctx, record, y, vjp) or replay_step(ctx, record, y, vjp)
+            compiled = compiled_step(ctx, record, y, vjp)
+            results = compiled or replay_step(ctx, record, y, vjp)
             known = [carry] if not inside else [carry, torch.stack(inside)]
-            (carry,), gradients = vjp(results, [y], known)
+            (carry,), gradients = vjp(results, [y], known, once=compiled is not None)
         add(totals, gradients)
     return carry, vjp.totals(totals)
 

@@ -55,15 +55,17 @@ class CapturedVJP:
         *,
         tensors: bool = True,
         create_graph: bool = False,
+        once: bool = False,
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """sum <cotangents, d outputs / d .> for ``ys`` and, where asked for, for each captured
-        tensor; None where there is no dependence.
+        tensor; None where there is no dependence. ``once``: the graph is compiled, and allows one
+        backward pass.
 
         Raises:
             ValueError: if f keeps a graph between evaluations that cannot be used twice.
         """
         indices = self.indices if tensors else []
-        keep = create_graph or self.looks < 2 or self.captured.shared_graph
+        keep = create_graph or self.captured.shared_graph or (self.looks < 2 and not once)
         with self._without_hooks():
             try:
                 found = torch.autograd.grad(
