@@ -61,14 +61,24 @@ def check_sum(path: Path, content: bytes, md5: str, remedy: str) -> None:
         raise ValueError(f"{path} is damaged: its md5 is {seen}, must be {md5}; {remedy}")
 
 
+def _unpacked(path: Path) -> bytes:
+    """Return the bytes of a file, or those that a .gz holds.
+
+    Raises:
+        ValueError: for a damaged .gz.
+    """
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except UNPACKING as error:
+        raise damaged(path, error) from error
+
+
 def check_unpacked_sum(path: Path, md5: str) -> None:
     """``check_sum`` of what a file holds, packed or not: a .gz depends on who packed it."""
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except UNPACKING as error:
-            raise damaged(path, error) from error
+    content = _unpacked(path)
     check_sum(path, content, md5, "place a good copy there (the sum is of the unpacked file)")
 
 
@@ -90,12 +100,7 @@ def read_text(path: Path) -> str:
     Raises:
         ValueError: naming the line of the first byte that is not text, or for a damaged .gz.
     """
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except UNPACKING as error:
-            raise damaged(path, error) from error
+    content = _unpacked(path)
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8-sig")
     remedy = "save the table as UTF-8 text (CSV UTF-8)"
     try:
