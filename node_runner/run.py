@@ -115,9 +115,9 @@ class Run:
         """Between the steps of a solve: stop if a signal has come, show where it is.
 
         Raises:
-            Abandoned: to end a training step that takes long.
+            Abandoned: to end a training step or a validation that takes long.
         """
-        if self.interrupt.received is not None and self.trainer.in_step:
+        if self.interrupt.received is not None and self.trainer.abandonable:
             raise Abandoned
         nfe = "" if progress.nfe is None else f", {progress.nfe} evaluations"
         way = "backward pass" if progress.backward else "solve"

@@ -1,4 +1,4 @@
-"""A training step that is given up half way, to be taken again."""
+"""A training step or a validation that is given up half way, to be done again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Abandoned(KeyboardInterrupt):
-    """A signal has come within a training step that takes long."""
+    """A signal has come within a training step, or a validation, that takes long."""
 
 
 class StepStart:

@@ -27,6 +27,7 @@ class Progress:
         best, best_step: the lowest headline metric among the evaluations that choose, and where.
         waited: evaluations since then.
         drops: of the learning rate, for want of improvement.
+        validation_missing: whether the validation due after the last step was abandoned.
         points: of metrics.jsonl until here; None in a state of an earlier version.
     """
 
@@ -37,6 +38,7 @@ class Progress:
     best_step: int | None = None
     waited: int = 0
     drops: int = 0
+    validation_missing: bool = False
     points: int | None = 0
 
 

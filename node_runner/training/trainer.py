@@ -69,7 +69,7 @@ class Trainer:
         self.log_every, self.validate_every = log_every, validate_every
         self.checkpoint_every = checkpoint_every
         self.progress = sys.stderr.isatty() if progress is None else progress
-        self.in_step = False  # in a forward or backward pass
+        self.abandonable = False  # in a forward or backward pass, or a validation
         self.check()
 
     def check(self) -> None:
@@ -121,8 +121,9 @@ class Trainer:
         """Train from ``state.progress.step`` on.
 
         Args:
-            stop: asked after each step for a reason to stop there. While ``in_step`` is set, a step
-                may also be ended by ``Abandoned``: the state before it is then kept.
+            stop: asked after each step for a reason to stop there. While ``abandonable`` is set,
+                ``Abandoned`` may be raised: a step is then taken again, or a validation done, when
+                the run is resumed.
             profiler: entered for the training; its ``step`` is called after each step.
             status: what is shown; it may be told of more within a step.
 
@@ -131,15 +132,30 @@ class Trainer:
             OSError: if a checkpoint cannot be written.
         """
         total, done = self.steps(data), state.progress
-        scheduler, clock = self.scheduler(state, data), Clock(done.seconds, done.step)
+        status = status or Status()
+        clock = Clock(done.seconds, done.step)
+        status.left = lambda: inf if self.max_time is None else self.max_time - clock.here()
+
+        def finish_step() -> Ending | None:
+            """Validate and write a checkpoint where it is time to, and tell whether to end."""
+            with clock.aside():
+                better = self.validate(state, data, logger, total)
+                ending = self.ending(state, total, stop, clock)
+                done.seconds = clock.seconds()
+                every = self.checkpoint_every or data.steps_per_epoch
+                if better or ending or done.step == total or done.step % every == 0:
+                    self.checkpoint(state, logger, checkpoints, better)
+            return ending
+
+        if done.validation_missing and (ending := finish_step()):
+            return ending
         if ending := self.out_of_patience(state):  # a run that ended so does not go on
             return ending
-        status = status or Status()
-        status.left = lambda: inf if self.max_time is None else self.max_time - clock.here()
+        scheduler = self.scheduler(state, data)
         with profiler or nullcontext() as profile:
             for step in steps_with_bar(done, total, self.log_every, self.progress, status):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
-                before, self.in_step = StepStart(state.task), True
+                before, self.abandonable = StepStart(state.task), True
                 try:
                     measured = self.train_step(state, data, step, logs)
                 except Abandoned:
@@ -148,20 +164,13 @@ class Trainer:
                     self.checkpoint(state, logger, checkpoints, best=False)
                     return Ending("stopped", stop())
                 finally:
-                    self.in_step = False
+                    self.abandonable = False
                 done.step, done.seconds = step + 1, clock.seconds()
                 if logs:
                     self.log(state, measured, logger, clock)
                 if profile is not None:
                     profile.step()
-                with clock.aside():
-                    better = self.validate(state, data, logger, total)
-                    ending = self.ending(state, total, stop, clock)
-                    done.seconds = clock.seconds()
-                    every = self.checkpoint_every or data.steps_per_epoch
-                    if better or ending or done.step == total or done.step % every == 0:
-                        self.checkpoint(state, logger, checkpoints, better)
-                if ending is not None:
+                if ending := finish_step():
                     return ending
                 scheduler.step()  # last: an evaluation may have lowered the rate
         return Ending("done")
@@ -176,7 +185,7 @@ class Trainer:
         measured = {"memory/saved_mib": saved_bytes(result.loss) / 2**20} if measure else {}
         optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
-        self.in_step = False  # from here on a step is finished
+        self.abandonable = False  # from here on a step is finished
         norm = None
         if self.clip_norm is not None:
             norm = clip_grad_norm_(task.parameters(), self.clip_norm)
@@ -220,7 +229,14 @@ class Trainer:
         due = done.step % (self.validate_every or data.steps_per_epoch) == 0 or done.step == total
         if not due or not data.sizes.get(split):
             return False
-        summary = evaluate(state.evaluated, data, split)
+        done.validation_missing = self.abandonable = True
+        try:
+            summary = evaluate(state.evaluated, data, split)
+        except Abandoned:  # ``stop`` has a reason to end here
+            return False
+        finally:
+            self.abandonable = False
+        done.validation_missing = False
         logger.scalars({f"{split}/{k}": v["mean"] for k, v in summary.items()}, done.step)
         value = summary[state.task.headline.metric]["mean"]
         if self.best_on is None:

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from node_runner.training import (
+    Abandoned,
     Checkpoints,
     Diverged,
     Evaluation,
@@ -336,3 +337,50 @@ def test_a_profile_of_a_few_steps_is_left(tmp_path):
     names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
     assert {f"ProfilerStep#{step}" for step in (4, 5, 6, 7)} <= names
     assert "aten::linear" in names
+
+
+class Impatient(Points):
+    """A signal comes within one of its validations."""
+
+    def __init__(self, validation):
+        super().__init__()
+        self.left, self.signal = validation, None
+
+    def batches(self, split):
+        self.left -= 1
+        for batch in super().batches(split):
+            yield batch
+            if self.left == 0:
+                self.signal = "SIGINT"
+                raise Abandoned
+
+
+@pytest.mark.parametrize("validation", [1, 2, 3], ids="in validation {}".format)
+def test_a_validation_that_was_abandoned_is_done_when_the_run_goes_on(validation, tmp_path):
+    """Also after the last step. The curves and the choice of weights are those of the undisturbed
+    run.
+    """
+    options = {"max_steps": 10, "log_every": 1, "patience": 9, "schedule": Schedule(decay=0.9)}
+    whole, _ = fit(tmp_path / "whole", **options)
+    data = Impatient(validation)
+    state, ending = fit(tmp_path / "other", data, lambda: data.signal, **options)
+    assert ending == ("stopped", "SIGINT") and state.progress.step == (4, 8, 10)[validation - 1]
+    before = len([line for line in lines(tmp_path / "other") if "validation/error" in line])
+    assert before == validation - 1
+    state, ending = fit(tmp_path / "other", **options)
+    assert ending == ("done", None)
+
+    def told(folder):
+        machine = ("time", "memory/", "nfe/")  # the line counts passes of this process
+        found = lines(tmp_path / folder)
+        return [{k: v for k, v in e.items() if not k.startswith(machine)} for e in found]
+
+    assert told("whole") == told("other")
+    assert replace(state.progress, seconds=0, means={}) == replace(
+        whole.progress, seconds=0, means={}
+    )
+    for name in ("last", "best"):
+        one, two = (
+            load_checkpoint(tmp_path / f / "checkpoints" / f"{name}.pt") for f in ("whole", "other")
+        )
+        assert torch.equal(one["task"]["net.weight"], two["task"]["net.weight"])
