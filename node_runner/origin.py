@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .disk import read_json, to_json
 from .schema import UserError
 
 FILE = "origin.json"
@@ -34,15 +35,15 @@ class Edit(NamedTuple):
 
 def content(origin: Origin) -> str:
     """The content of origin.json."""
-    return _json({"sha256": digest(origin), **origin}, indent=1) + "\n"
+    return to_json(json.loads(_json({"sha256": digest(origin), **origin})), indent=1) + "\n"
 
 
 def digest(origin: Origin) -> str:
     return hashlib.sha256(_json(origin).encode()).hexdigest()
 
 
-def _json(value: object, **options: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str, **options)
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def edits(
@@ -61,7 +62,7 @@ def edits(
     if not path.exists():
         return None
     try:
-        made = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        made = read_json(path)
         known = made.pop("sha256")
         intact = known == digest(made) and all(isinstance(made[file], dict) for file in origin)
     except (OSError, ValueError, LookupError, AttributeError, TypeError):

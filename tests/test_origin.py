@@ -2,7 +2,9 @@
 asked for.
 """
 
+import json
 import shutil
+from math import inf, nan
 
 import pytest
 from forked import node_run
@@ -133,3 +135,14 @@ def test_what_is_written_is_what_is_read(task, tmp_path):
     )
     (tmp_path / origin.FILE).write_text(origin.content(made))
     assert origin.edits(tmp_path, now) == []
+
+
+def test_origin_is_json_whatever_the_numbers(tmp_path):
+    """Strict JSON, and infinity is no edit."""
+    made = {"config.yaml": {"weight": inf, "none": nan, "lr": 0.1}, "command.yaml": {"typed": []}}
+    text = origin.content(made)
+    (tmp_path / origin.FILE).write_text(text)
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert origin.edits(tmp_path, made) == []
+    now = {**made, "config.yaml": {**made["config.yaml"], "weight": -inf}}
+    assert origin.edits(tmp_path, now) == [("config.yaml", "weight", inf, -inf)]
