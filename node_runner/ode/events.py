@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .condition import as_numbers, with_slope
 from .dynamo import run_eagerly
 from .errors import GrazingError
 from .gradients.again import FirstOrder
@@ -20,7 +21,7 @@ from .state import Layout, State
 from .stats import Stats
 from .times import NO_SECOND
 from .transforms import forward_level, refuse_tangents
-from .watch import Watch, as_numbers, with_slope
+from .watch import Watch
 
 DIRECTIONS = ("up", "down", "either")
 

@@ -44,19 +44,16 @@ class Rhs:
     def __call__(self, t: Tensor, y: State) -> object:
         """f(t, y), without graph where gradients are disabled."""
         self.time = t
-        if self.autocast is None and not self.takes_gradient:
-            return self._call(t, y)
+        try:
+            if self.autocast is None and not self.takes_gradient:
+                return self.f(t, y)  # the common case, on the path of every evaluation
+            with _autocast(self.autocast):
+                return _with_graph(self.f, t, y) if self.takes_gradient else self.f(t, y)
+        except RuntimeError as error:
+            if self.takes_gradient or "does not require grad" not in str(error):
+                raise
         with _autocast(self.autocast):
-            return self._call(t, y)
-
-    def _call(self, t: Tensor, y: State) -> object:
-        if not self.takes_gradient:
-            try:
-                return self.f(t, y)
-            except RuntimeError as error:
-                if "does not require grad" not in str(error):
-                    raise
-        found = _with_graph(self.f, t, y)
+            found = _with_graph(self.f, t, y)
         self.takes_gradient = True
         return found
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..condition import with_slope
 from ..dynamo import run_eagerly
 from ..events import EventTime
 from ..gradients.again import Once
 from ..state import Layout, State
 from ..transforms import refuse_functorch, refuse_tangents
-from ..watch import with_slope
 from .form import form_of
 from .search import Elements, LocatedEvent
 from .setting import flat_field

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..condition import as_numbers
 from ..state import Layout, State
-from ..watch import as_numbers
 from .call import Call
 from .form import Form
 
