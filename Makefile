@@ -23,7 +23,7 @@ run: $(VENV)/.installed ## train the default task, or: make run ARGS="task=odene
 	$(BIN)/node-run $(ARGS)
 
 test: $(VENV)/.installed ## run the whole suite
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed ## check style
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from .arguments import CommandLine
 from .config import FOLDER, VERSION_BASE, compose_or_explain, files
@@ -46,30 +46,51 @@ def check_command_line(line: CommandLine, typed: CommandLine | None = None) -> P
         for override in groups:
             check_choice(override, line.config_dir)
         check_chosen_once([o for o in groups if o in (typed or line).overrides])
-        base = compose_or_explain([*search, *next(jobs_to_check(groups))], hydra=True)
-        check_launcher(line.overrides, line.multirun, base)
         check_mode(line)
         if typed is not None and typed.config_dir != line.config_dir:
             for overrides in jobs_to_check(line.overrides):
                 refuse_hydra_of(line, [*search, *overrides])
-        if not line.multirun:
-            check_single(line, groups)
-            check_keys(line.overrides, groups, base)
-            config = compose_or_explain([*search, *next(jobs_to_check(line.overrides))])
-            check_config(config, line)
-            check_tolerances((typed or line).overrides, config)
-            check_package(line, config)
-            return None
-        swept = [*preset(base), *line.overrides]
-        groups = [o for o in swept if is_group(o)]
-        for choice in group_jobs(groups):
-            check_keys(line.overrides, groups, compose_or_explain([*search, *choice], hydra=True))
-        whole = compose_or_explain([*search, *next(jobs_to_check(swept))], hydra=True)
-        for overrides in jobs_to_check(swept):
-            check_config(compose_or_explain([*search, *overrides]), line)
-        folder = whole.hydra.sweep.dir
-        given = value_of(line, "hydra.sweep.dir") is not None
-        return Path(folder) if given else folder_of(folder, line.overrides)
+        if line.multirun:
+            return check_sweep(line, groups, search)
+        check_single(line, groups)
+        config = composed_once(line, groups, search)
+        check_config(config, line)
+        check_tolerances((typed or line).overrides, config)
+        check_package(line, config)
+        return None
+
+
+def composed_once(
+    line: CommandLine, groups: Sequence[Override], search: Sequence[str]
+) -> DictConfig:
+    """The configuration of a single run. Only where Hydra refuses it are its keys looked for."""
+    try:
+        config = compose_or_explain([*search, *next(jobs_to_check(line.overrides))], hydra=True)
+    except UserError:
+        base = compose_or_explain([*search, *next(jobs_to_check(groups))], hydra=True)
+        check_launcher(line.overrides, False, base)
+        check_keys(line.overrides, groups, base)
+        raise
+    check_launcher(line.overrides, False, config)
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return config
+
+
+def check_sweep(line: CommandLine, groups: Sequence[Override], search: Sequence[str]) -> Path:
+    """Check every value of a sweep. Returns its folder."""
+    base = compose_or_explain([*search, *next(jobs_to_check(groups))], hydra=True)
+    check_launcher(line.overrides, True, base)
+    swept = [*preset(base), *line.overrides]
+    groups = [o for o in swept if is_group(o)]
+    for choice in group_jobs(groups):
+        check_keys(line.overrides, groups, compose_or_explain([*search, *choice], hydra=True))
+    whole = compose_or_explain([*search, *next(jobs_to_check(swept))], hydra=True)
+    for overrides in jobs_to_check(swept):
+        check_config(compose_or_explain([*search, *overrides]), line)
+    folder = whole.hydra.sweep.dir
+    given = value_of(line, "hydra.sweep.dir") is not None
+    return Path(folder) if given else folder_of(folder, line.overrides)
 
 
 def check_chosen_once(groups: Sequence[Override]) -> None:

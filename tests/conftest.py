@@ -18,6 +18,19 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """The folder of a small run of the default task, to be copied before it is changed."""
+    from forked import node_run
+    from test_cli import SMALL
+
+    folder = tmp_path_factory.mktemp("small")
+    done = node_run(folder, *SMALL)
+    assert done.returncode == 0, done.stderr
+    (file,) = folder.rglob("command.yaml")
+    return file.parent
+
+
 @pytest.fixture
 def draw():
     """Standard normals of the given shape from a generator of the test's own."""

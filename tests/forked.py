@@ -4,6 +4,7 @@ each of many processes the seconds of importing it, and is killed and signalled 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -29,6 +30,7 @@ figure = Figure(layout="constrained")
 figure.subplots().set_title("fonts")
 figure.savefig(BytesIO())
 Plugins.instance()  # looks through all that Hydra finds
+gc.freeze()  # what is there by now is not looked through, and so not copied, by each child
 
 
 class Forked:

@@ -17,18 +17,9 @@ from node_runner.schema import UserError
 from node_runner.training import load_checkpoint
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    done = node_run(folder, *SMALL)
-    assert done.returncode == 0, done.stderr
-    (file,) = folder.rglob("command.yaml")
-    return file.parent
-
-
 @pytest.fixture
-def run(made, tmp_path):
-    shutil.copytree(made, tmp_path / "run")
+def run(small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run")
     return tmp_path / "run"
 
 

@@ -84,7 +84,7 @@ def test_the_same_command_finds_its_folder_and_does_nothing_twice(tmp_path):
 
 def test_a_sweep_killed_twice_ends_as_the_undisturbed_one(tmp_path):
     options = [*SMALL[1:], "trainer.max_steps=30", "trainer.checkpoint_every=5"]
-    sweep = ["-m", *options, "seed=0,1,2", "runtime.deterministic=true"]
+    sweep = ["-m", *options, "seed=0,1", "runtime.deterministic=true"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
@@ -94,11 +94,11 @@ def test_a_sweep_killed_twice_ends_as_the_undisturbed_one(tmp_path):
         process = Forked(killed, *sweep)
         while len(list(killed.rglob("last.pt"))) <= seen and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 0.3))
+        time.sleep(moments.uniform(0.0, 0.1))
         process.send_signal(signal.SIGKILL)
         assert process.wait().returncode == -signal.SIGKILL, process.stderr
         seen = len(list(killed.rglob("last.pt")))
-    assert len(results(killed)) < 3
+    assert len(results(killed)) < 2
     finished = len(results(killed))
     done = node_run(killed, *sweep)
     assert done.returncode == 0, done.stderr
@@ -107,7 +107,7 @@ def test_a_sweep_killed_twice_ends_as_the_undisturbed_one(tmp_path):
     for one, two in zip(results(whole).items(), results(killed).items(), strict=True):
         assert one[0] == two[0]
         assert one[1]["metrics"] == two[1]["metrics"]
-    for job in ("0", "1", "2"):
+    for job in ("0", "1"):
         (last,) = killed.rglob(f"{job}/checkpoints/last.pt")
         assert load_checkpoint(last)["progress"]["step"] == 30
 
@@ -121,16 +121,16 @@ def test_evaluations_are_swept_once_too(tmp_path):
 
 
 def test_a_command_that_has_come_to_mean_something_else_is_told(tmp_path):
-    sweep = ["-m", *SMALL, "seed=0,1"]
+    sweep = ["-m", *SMALL, "seed=0"]
     assert node_run(tmp_path, *sweep).returncode == 0
-    (file,) = tmp_path.rglob("1/config.yaml")
+    (file,) = tmp_path.rglob("0/config.yaml")
     text = file.read_text()
     file.write_text(text.replace("lr: 0.003", "lr: 0.001"))
     done = node_run(tmp_path, *sweep)
     assert done.returncode == 2
     assert "was run with optimizer.lr=0.001, and the same command now means 0.003" in done.stderr
-    assert "  1  failed " in done.stdout
-    assert [job["state"] for job in results(tmp_path).values()] == ["done", "done"]
+    assert "  0  failed " in done.stdout
+    assert [job["state"] for job in results(tmp_path).values()] == ["done"]
     file.write_text(text)
     assert node_run(tmp_path, *sweep).returncode == 0
 

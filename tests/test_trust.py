@@ -13,7 +13,6 @@ import torch
 import yaml
 from forked import node_run
 from omegaconf import OmegaConf
-from test_cli import SMALL
 
 from node_runner import arguments, config, lock, replay, stored, trust
 from node_runner.data_state import construct_data
@@ -28,16 +27,6 @@ MODES = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A run, and a file that leaves a mark when it is unpickled."""
-    folder = tmp_path_factory.mktemp("made")
-    done = node_run(folder, *SMALL)
-    assert done.returncode == 0, done.stderr
-    (file,) = folder.rglob("command.yaml")
-    return file.parent
-
-
 class Payload:
     """Unpickled, it leaves a mark in the folder of the process."""
 
@@ -48,9 +37,9 @@ class Payload:
 class Stranger:
     """A copy of the run in a folder of its own, to be edited and used."""
 
-    def __init__(self, made, folder):
+    def __init__(self, run, folder):
         self.folder, self.run = folder, folder / "run"
-        shutil.copytree(made, self.run)
+        shutil.copytree(run, self.run)
         torch.save(Payload(), folder / "payload")
         (folder / "marking.py").write_text("import os\nos.mkdir('MARK')\nThing = dict\n")
 
@@ -76,8 +65,8 @@ class Stranger:
 
 
 @pytest.fixture
-def stranger(made, tmp_path):
-    return Stranger(made, tmp_path)
+def stranger(small_run, tmp_path):
+    return Stranger(small_run, tmp_path)
 
 
 PICKLED = {"_target_": "torch.load", "f": "payload", "weights_only": False}
@@ -296,7 +285,7 @@ def test_what_a_checkpoint_holds_is_no_configuration(value, tmp_path, monkeypatc
     assert not (tmp_path / "MARK").exists()
 
 
-def test_results_go_where_today_s_call_says(stranger, made):
+def test_results_go_where_today_s_call_says(stranger, small_run):
     elsewhere = stranger.folder / "elsewhere"
     stranger.edit("command.yaml", lambda c: c["overrides"].append(f"paths.out={elsewhere}"))
     stranger.edit("config.yaml", lambda c: c["paths"].update(out=str(elsewhere)))
@@ -336,8 +325,8 @@ def test_a_folder_with_links_or_pipes_is_not_locked(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "command.yaml", "origin.json", "result.json"])
-def test_a_pipe_is_not_waited_for(name, made, tmp_path):
-    shutil.copytree(made, tmp_path / "run")
+def test_a_pipe_is_not_waited_for(name, small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run")
     (tmp_path / "run" / name).unlink()
     os.mkfifo(tmp_path / "run" / name)
     if name == "result.json":

@@ -178,7 +178,8 @@ def test_adjoint_that_fails_says_so():
 def test_state_that_overflows_is_no_solution(name):
     """The rates stay finite, and an infinite state would allow any error."""
     y0 = torch.full((2,), 3e38)
-    failure(make_solver(name), lambda t, y: torch.full((2,), 3e38), y0, (0.0, 1.0))
+    solver = make_solver(name, max_steps=300)
+    failure(solver, lambda t, y: torch.full((2,), 3e38), y0, (0.0, 1.0))
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)

@@ -147,7 +147,7 @@ def verdict(case: Case) -> str:
         return "right"
     other = scipys(case, SCIPYS[case.method] or in_scipy(case.method), case.tol)
     theirs = inf if other is None else (other - exact).abs().max().item()
-    return "as SciPy" if off <= 2 * theirs else f"WRONG: off by {off:.2g}, SciPy by {theirs:.2g}"
+    return "as SciPy" if off <= 3 * theirs else f"WRONG: off by {off:.2g}, SciPy by {theirs:.2g}"
 
 
 @pytest.mark.parametrize("seed", range(14))
