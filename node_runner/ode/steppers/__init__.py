@@ -1,0 +1,1 @@
+"""Kinds of methods: how each takes a step."""
