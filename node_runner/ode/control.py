@@ -71,6 +71,7 @@ class PIControl:
     max_factor: float = 10.0
     last: tuple[float, float] | None = None  # size and error ratio of the last accepted step
     after_rejection: bool = False
+    interrupted: float = 0.0  # the proposal that the last step was clipped from
 
     def begin(self, t: float) -> None:
         """A new stretch goes on with the step of the one before."""
@@ -102,9 +103,14 @@ class PIControl:
         most = 1.0 if self.after_rejection else self.max_factor
         proposal = size * min(most, max(self.min_factor, factor))
         # A clipped step says little about the next: keep the larger proposal that it interrupted.
-        self.dt = max(proposal, self.dt) if size < 0.99 * self.dt else proposal
+        self.interrupted = self.dt if size < 0.99 * self.dt else 0.0
+        self.dt = max(proposal, self.interrupted)
         self.last, self.after_rejection = (size, max(ratio, 1e-4)), False
         return True
+
+    def follow(self, size: float, growth: float) -> None:
+        """Let the method, which knows its next order, choose the next step over the last."""
+        self.dt = max(size * growth, self.interrupted)
 
     def memory(self, size: float, ratio: float) -> float:
         """e^(0.75 beta) e_last^beta, the proportional part."""

@@ -31,7 +31,10 @@ def solver_error(path: Path, cause: str, advice: Advice | None = None) -> Solver
     Args:
         advice: two remedies where the cause is known; both are looked for unless given.
     """
-    culprit, advice = ("", advice) if advice is not None else _diagnose(path, cause)
+    found = path.stepper.diagnose()
+    if found.error is not None:
+        path.last_error = found.error / path.norm.allowed(path.y, path.y)
+    culprit, advice = ("", advice) if advice is not None else _diagnose(path, cause, found.culprit)
     component = "no component: none has been measured"
     if path.last_error is not None and path.last_error.numel():
         size = path.last_error.detach().abs()
@@ -48,20 +51,23 @@ def solver_error(path: Path, cause: str, advice: Advice | None = None) -> Solver
     )
 
 
-def _diagnose(path: Path, cause: str) -> tuple[str, Advice]:
-    """Find the culprit ("" where nothing is known) and two remedies."""
+def _diagnose(path: Path, cause: str, culprit: str) -> tuple[str, Advice]:
+    """Find the culprit ("" where nothing is known) and two remedies.
+
+    Args:
+        culprit: what the stepper knows of it.
+    """
     if not bool(torch.isfinite(path.y).all()):
         return "the state itself has NaN or inf", (
             "a smaller learning rate",
             "checking the data for NaN",
         )
-    for i in range(path.tableau.rates):
-        if not bool(torch.isfinite(path.stages.rate(i)).all()):
-            return f"f returned NaN or inf at stage {i}", (
-                "a bounded or smoother activation in f (tanh, softplus)",
-                "a smaller learning rate or weight decay",
-            )
-    if not path.tableau.adaptive:
+    if culprit:
+        return culprit, (
+            "a bounded or smoother activation in f (tanh, softplus)",
+            "a smaller learning rate or weight decay",
+        )
+    if not path.method.adaptive:
         return "", ("another step_size", f"a larger {path.cap} if so many steps are meant")
     if below_rounding(path.norm.allowed(path.y, path.y), path.y):
         return f"the tolerance is below the rounding of the {path.y.dtype} state", (

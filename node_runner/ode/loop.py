@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from math import copysign, inf, isfinite, nan
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,11 @@ from .diagnosis import solver_error
 from .errors import changed_in_place
 from .state import Layout
 from .stats import Counts
-from .step import Buffer, Rates, Stages, Tape, take_step, version
-from .tableau import Tableau
+from .step import version
+from .stepper import Attempt, Interpolant, Method, Rates, StepFailed, Stepper
 from .tolerance import Norm
 
 if TYPE_CHECKING:
-    from .engine.protocol import Stepper
     from .graph_memory import GraphMemory
 
 Control = FixedControl | PIControl
@@ -29,38 +29,32 @@ Control = FixedControl | PIControl
 
 @dataclass
 class Step:
-    """One accepted step from (t0, y0) to (t1, y1). ``at`` may be called until the next step is
-    asked for.
+    """One accepted step from (t0, y0) to (t1, y1). What it is inside may be asked for until the
+    next step is.
     """
 
     t0: float
     t1: float
     y0: Tensor
     y1: Tensor
-    path: Path
+    stepper: Stepper
+
+    @cached_property
+    def interpolant(self) -> Interpolant:
+        """The solution inside."""
+        return self.stepper.interpolant()
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside the step, shape (len(times), width)."""
-        return interpolate(
-            self.path.tableau, self.path.complete(self), self.t0, self.t1, self.y0, times
-        )
-
-
-def interpolate(
-    tableau: Tableau, stages: Stages, t0: float, t1: float, y0: Tensor, times: list[float]
-) -> Tensor:
-    """The method's continuous extension at ``times`` in [t0, t1]; all its rates must be there."""
-    dt = t1 - t0
-    return stages.combine(y0, [tableau.interpolation_weights((t - t0) / dt) for t in times], dt)
+        return self.interpolant.at(times)
 
 
 class Path:
-    """A solution that is advanced from one time to the next, carrying its step size and first rate
-    along.
+    """A solution that is advanced from one time to the next by a method's stepper.
 
     Args:
         f: rates of the flat state.
-        tableau, name: the method.
+        method, name: how steps are taken.
         layout: of the state.
         t, y: where the path starts, y of shape (width,).
         control: how steps are chosen; None lets the first step be estimated when the first stretch
@@ -74,7 +68,7 @@ class Path:
     def __init__(
         self,
         f: Rates,
-        tableau: Tableau,
+        method: Method,
         name: str,
         layout: Layout,
         t: float,
@@ -85,22 +79,24 @@ class Path:
         max_steps: int,
         graph: bool = False,
     ) -> None:
-        self.f, self.tableau, self.name, self.layout = f, tableau, name, layout
-        self.t, self.control, self.norm, self.counts = t, control, norm, counts
         # Versions count the writes to a tensor: none to those of the loop, and no view of others'.
         self.counted = not torch.is_inference_mode_enabled()
+        self.f = f if self.counted else Unwritten(f)
+        self.method, self.name, self.layout, self.graph = method, name, layout, graph
+        self.t, self.control, self.norm, self.counts = t, control, norm, counts
         self.y = y.clone() if version(y) else y
         self.max_steps, self.attempts = max_steps, 0
         self.cap = "max_steps"  # the option that set it, for messages
         self.last_dt, self.last_ratio, self.last_error = nan, nan, None
-        self.stages: Stages = Tape(tableau, layout) if graph else Buffer(tableau, layout)
-        self.started = False  # stage 0 holds f(t, y)
-        self.completed = False  # the last rate holds f at the end of the step just taken
-        self.stepper: Stepper | None = None  # takes the steps, where an engine does
         self.heading = 0.0  # the sign of time's direction
         self.stops: Sequence[float] = ()  # times where a step has to end
         self.jumps: Set[float] = frozenset()  # those past which f is evaluated anew
         self.memory: GraphMemory | None = None  # bounds the graph, where there is one
+
+    @cached_property
+    def stepper(self) -> Stepper:
+        """Takes the steps; made when the first is taken."""
+        return self.method.start(self.f, self.layout, self.norm, self.graph)
 
     def advance(self, end: float) -> Iterator[Step]:
         """Step until ``end`` is reached exactly, yielding each accepted step.
@@ -119,31 +115,39 @@ class Path:
     def stretch(self, end: float) -> Iterator[Step]:
         """``advance`` where no stop lies between."""
         if self.control is None:
-            self.start()
-            self.control = PIControl(self.first_step(end), order_of_control(self.tableau))
+            self.control = PIControl(self.first_step(end), self.method.exponent)
         self.control.begin(self.t)
         if isinstance(self.control, FixedControl):
             self.check_step_size(self.control.step_size, end)
+        stepper = self.stepper
         while self.t != end:
             if self.attempts >= self.max_steps:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
             self.attempts += 1
             if observation.watcher is not None:
-                graph = self.y if isinstance(self.stages, Tape) else None
-                observation.watcher.look(self.t, self.counts.nfe, graph=graph)
+                observation.watcher.look(
+                    self.t, self.counts.nfe, graph=self.y if self.graph else None
+                )
             t1 = self.control.propose(self.t, end)
             self.last_dt = t1 - self.t
-            y1 = self.attempt(t1)
+            try:
+                attempt = stepper.attempt(self.t, t1, self.y)
+            except StepFailed as failure:
+                self.give_up(failure, t1, end)
+                continue
+            y1 = attempt.y1
             if self.counted and (self.y._version or y1._version):
                 raise changed_in_place(self.t)
-            if self.tableau.adaptive and not self.accepts(t1, y1, end):
+            if self.method.adaptive and not self.accepts(attempt, t1, end):
                 continue
             self.counts.accepted += 1
-            self.completed = self.tableau.fsal
+            stepper.accept()
+            if self.method.variable and stepper.growth is not None:
+                self.control.follow(abs(self.last_dt), stepper.growth)
             if self.memory is not None:
                 self.memory.count(y1, self.name, t1, self.last_dt, self.counts.rejected)
-            yield Step(self.t, t1, self.y, y1, self)
-            self.t, self.y, self.started = t1, y1, False
+            yield Step(self.t, t1, self.y, y1, stepper)
+            self.t, self.y = t1, y1
 
     def check_step_size(self, size: float, end: float) -> None:
         """Fail at once where steps of a fixed size cannot reach ``end`` within the cap."""
@@ -155,53 +159,35 @@ class Path:
                 f"{needed:.3g} steps to t={end:.6g}"
             )
 
-    def attempt(self, t1: float) -> Tensor:
-        """The end of a step to t1, not yet judged."""
-        if self.stepper is None or not self.stepper.fresh:
-            self.start()
-        if self.stepper is not None:
-            return self.stepper(self, t1)
-        return take_step(self.f, self.tableau, self.stages, self.t, t1, self.y, self.tableau.stages)
-
-    def start(self) -> None:
-        """Make stage 0 hold f(t, y), at no evaluation where the step before has it."""
-        if not self.started:
-            if self.completed:
-                self.stages.shift()
-            else:
-                before = None if self.counted or self.attempts > 1 else self.y.clone()
-                self.stages.put(0, self.f(0, self.t, self.y))
-                if before is not None and not torch.equal(before, self.y):
-                    raise changed_in_place(self.t)
-            self.started, self.completed = True, False
-
-    def complete(self, step: Step) -> Stages:
-        """Make sure that the rate at the end of the step is there if interpolation needs it; the
-        next step reuses it.
-        """
-        if self.stepper is not None and not self.stepper.interpolates:
-            self.stepper.retrace(self, step.t1)
-        if not self.completed and self.tableau.rates > self.tableau.stages:
-            self.stages.put(self.tableau.stages, self.f(0, step.t1, step.y1))
-            self.completed = True
-        return self.stages
-
     def jump(self, y: Tensor) -> None:
         """Go on from another state at the same time."""
         self.y = y.clone() if version(y) else y
-        self.started, self.completed = False, False
+        self.stepper.restart()
+
+    def give_up(self, failure: StepFailed, t1: float, end: float) -> None:
+        """Have a step that could not be computed tried again at a shorter length."""
+        if not self.method.adaptive:
+            self.fail(str(failure))
+        self.control.judge(abs(t1 - self.t), inf)
+        self.counts.rejected += 1
+        if underflows(self.control.dt, self.t, t1, end):
+            self.fail(f"the step size underflows; {failure}")
 
     @torch.no_grad()
-    def accepts(self, t1: float, y1: Tensor, end: float) -> bool:
+    def accepts(self, attempt: Attempt, t1: float, end: float) -> bool:
         """Judge the step just tried by its error ratio."""
         size = abs(t1 - self.t)
-        if self.stepper is not None:
-            ratio = self.last_ratio = self.stepper.read()
+        if attempt.ratio is not None:
+            ratio = self.last_ratio = attempt.ratio.item()  # synchronises
+            self.last_error = None
         else:
-            error = self.stages.error().div_(self.norm.allowed(self.y, y1))
+            y1 = attempt.y1
+            error = attempt.error.div_(self.norm.allowed(self.y, y1))
             error.add_(y1, alpha=0)  # infinity allows any error: 0 times it makes the ratio NaN
             ratio = size * self.norm.ratios(error, extra=True)[0]
             self.last_ratio, self.last_error = ratio, error
+        if self.method.variable:
+            self.control.order = self.stepper.exponent
         if self.control.judge(size, ratio):
             return True
         self.counts.rejected += 1
@@ -216,7 +202,8 @@ class Path:
         One more evaluation, no further from t than ``end``. No graph: no choice is differentiated.
         """
         left = abs(end - self.t)
-        rate = self.stages.rate(0)
+        with torch.set_grad_enabled(self.graph):
+            rate = self.stepper.first_rate(self.t, self.y)
         allowed = self.norm.allowed(self.y, self.y)
         d0, d1 = self.norm.ratios(self.y / allowed, rate / allowed)
         if not isfinite(d0 + d1):
@@ -231,18 +218,25 @@ class Path:
             # Nothing moves, as in a net whose last layer starts at zero. Hairer's 1e-6 would take
             # six steps to grow to the interval; a step that is too bold is only tried again.
             return left / 10
-        h1 = (0.01 / steepest) ** (1 / order_of_control(self.tableau))
+        h1 = (0.01 / steepest) ** (1 / self.method.exponent)
         # Hairer's 100 h0 is 1 / lambda on y' = -lambda y, where the estimate of bosh3 is zero
         # whatever its error.
         return min(50 * h0, h1 if isfinite(h1) else inf, left)
 
     def fail(self, cause: str, advice: tuple[str, str] | None = None) -> None:
         """Raise a SolverError that tells where, why, and what to try (see ``diagnosis``)."""
-        if self.stepper is not None and self.attempts:
-            self.stepper.retrace(self, self.t + self.last_dt)
         raise solver_error(self, cause, advice)
 
 
-def order_of_control(tableau: Tableau) -> int:
-    """The exponent of dt in the error estimate: the order of the embedded solution + 1."""
-    return (tableau.error_order or tableau.order - 1) + 1
+class Unwritten:
+    """Rates whose first evaluation is watched for a write to y, where versions do not count."""
+
+    def __init__(self, f: Rates) -> None:
+        self.f, self.first = f, True
+
+    def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
+        before, self.first = y.clone() if self.first else None, False
+        found = self.f(stage, t, y)
+        if before is not None and not torch.equal(before, y):
+            raise changed_in_place(t)
+        return found

@@ -12,7 +12,7 @@ from .graph_memory import GraphMemory
 from .rhs import Rhs
 from .state import Layout, Quadrature, RightSide, State, check_weight
 from .stats import Counts, Stats
-from .step import Rates
+from .stepper import Rates
 from .transforms import values_of
 
 

@@ -13,8 +13,7 @@ from .loop import Path, Step
 from .problem import Problem
 from .state import Layout
 from .stats import Counts
-from .step import Rates
-from .tableau import Tableau
+from .stepper import Method, Rates
 from .tolerance import Norm, Tolerances
 
 OnAccept = Callable[[Step, list[float], bool], None]
@@ -24,7 +23,7 @@ class Integrator(Protocol):
     """A solver without its gradient policy."""
 
     method: str
-    tableau: Tableau
+    scheme: Method
     rtol: Tolerances
     atol: Tolerances
     tolerances: Sequence[tuple[object, object]]  # (rtol, atol) of each solve; none: fixed steps
@@ -47,7 +46,7 @@ class Integrator(Protocol):
 class Gradient(Protocol):
     """A way to differentiate a solve."""
 
-    def check(self, tableau: Tableau) -> None:
+    def check(self, method: Method) -> None:
         """Raise ValueError, naming both, if the method cannot work with this strategy."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from . import methods
 from .engine import ENGINES
-from .loop import Path, Step, interpolate
+from .loop import Path, Step
 from .problem import Problem
 from .protocol import OnAccept, Solves
 from .state import Layout
 from .stats import Counts
-from .step import Rates, Stages
-from .tableau import Tableau
+from .stepper import Interpolant, Rates
 from .tolerance import Norm
 from .transforms import all_finite, records, transformed
 from .watch import Watch, watched
@@ -27,36 +26,25 @@ from .watch import Watch, watched
 
 @dataclass(frozen=True)
 class KeptStep:
-    """One accepted step from (t0, y0) to (t1, y1), and the rates of its interpolant or None."""
+    """One accepted step from (t0, y0) to (t1, y1), and the solution inside it or None."""
 
     t0: float
     t1: float
     y0: Tensor
     y1: Tensor
-    tableau: Tableau
-    stages: Stages | None
+    interpolant: Interpolant | None
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside the step, shape (len(times), width)."""
-        return interpolate(self.tableau, self.stages, self.t0, self.t1, self.y0, times)
+        return self.interpolant.at(times)
 
     def at_tensor(self, t: Tensor) -> Tensor:
         """The same at t, shape (T,), differentiable in t as often as is wanted."""
-        theta = (t - self.t0) / (self.t1 - self.t0)
-        rows = self.tableau.interpolation_coefficients()
-        powers = torch.stack([theta**j for j in range(1, len(rows[0]) + 1)], dim=1).to(self.y0)
-        weights = powers @ torch.tensor(rows, dtype=powers.dtype, device=powers.device).T
-        return self.stages.weighted(self.y0, weights, self.t1 - self.t0)
+        return self.interpolant.at_tensor(t)
 
-    @torch.no_grad()
     def slope(self, t: float) -> Tensor:
         """The interpolant's derivative at t, shape (width,)."""
-        theta = (t - self.t0) / (self.t1 - self.t0)
-        weights = [
-            sum(j * c * theta ** (j - 1) for j, c in enumerate(row, 1))
-            for row in self.tableau.interpolation_coefficients()
-        ]
-        return self.stages.combine(torch.zeros_like(self.y0), [weights], 1.0)[0]
+        return self.interpolant.slope(t)
 
 
 class Recording:
@@ -88,7 +76,7 @@ class Recording:
     ) -> None:
         refuse_without_interpolant(solver)
         self.solver, self.until, self.keep = solver, until, keep
-        self.method, self.tableau, self.engine = solver.method, solver.tableau, solver.engine
+        self.method, self.scheme, self.engine = solver.method, solver.scheme, solver.engine
         self.rtol, self.atol, self.tolerances = solver.rtol, solver.atol, solver.tolerances
         self.steps: list[KeptStep] = []
         self.graph = False
@@ -133,10 +121,10 @@ class Recording:
             if self.keep == "last":
                 self.steps.clear()
             elif self.keep == "states" and self.steps:
-                self.steps[-1] = replace(self.steps[-1], stages=None)
+                self.steps[-1] = replace(self.steps[-1], interpolant=None)
             self.steps.append(step)
         last = self.steps[-1]
-        if not self.tableau.adaptive and not all_finite(last.y1):
+        if not self.scheme.adaptive and not all_finite(last.y1):
             self.solver.explain(replace(problem, ts=[problem.ts[0], last.t1]))
         return last.y1[None]
 
@@ -144,8 +132,7 @@ class Recording:
         """Accepted steps, up to the first event."""
 
         def view(step: Step) -> KeptStep:
-            stages = path.complete(step).held()
-            return KeptStep(step.t0, step.t1, step.y0, step.y1, self.tableau, stages)
+            return KeptStep(step.t0, step.t1, step.y0, step.y1, step.interpolant.kept())
 
         if self.until is None:
             return map(view, steps(path, end))
@@ -192,7 +179,7 @@ def read(solver: Solves, recording: Recording, problem: Problem, differentiable:
 
 
 def refuse_without_interpolant(solver: Solves) -> None:
-    if not solver.tableau.dense:
+    if not solver.scheme.dense:
         others = [name for name in methods.names() if methods.get(name).dense]
         raise ValueError(
             f"solver.method is {solver.method!r}, which has no interpolant of its accuracy, as "

@@ -18,13 +18,13 @@ from .engine import ENGINES
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
 from .gradients import Direct, Gradient
-from .loop import Path, order_of_control
+from .loop import Path
 from .problem import Problem, check_times, pose
 from .protocol import OnAccept
 from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
-from .step import Rates
+from .stepper import Rates
 from .times import between, moves, moving
 from .tolerance import Norm, Tolerances, as_list, check_rounding, plain
 from .transforms import all_finite, records, refuse_functorch, transformed
@@ -68,7 +68,7 @@ class Solver:
         engine: Literal["eager", "compiled"] = "eager",
         steering: Callable[[Path], None] | None = None,
     ) -> None:
-        self.method, self.tableau = method, methods.get(method)
+        self.method, self.scheme = method, methods.get(method)
         self.rtol, self.atol = plain("solver.rtol", rtol), plain("solver.atol", atol)
         self.step_size, self.first_step = (
             None if value is None else plain(f"solver.{name}", value)
@@ -87,17 +87,17 @@ class Solver:
                 f"solver.atol is {self.atol!r}, must be positive: at a zero of the state, where a "
                 "log-determinant starts, it is all that is allowed"
             )
-        if self.tableau.adaptive and self.step_size is not None:
+        if self.scheme.adaptive and self.step_size is not None:
             raise ValueError(
                 f"solver.step_size is {self.step_size!r}, but {self.method} chooses its own steps: "
                 "leave it out, set solver.first_step, or choose a fixed-step method such as rk4"
             )
-        if not self.tableau.adaptive and self.step_size is None:
+        if not self.scheme.adaptive and self.step_size is None:
             raise ValueError(
                 f"solver.step_size is missing: {self.method} takes fixed steps, for example "
                 "step_size=0.1"
             )
-        if not self.tableau.adaptive and self.first_step is not None:
+        if not self.scheme.adaptive and self.first_step is not None:
             raise ValueError(
                 f"solver.first_step is {self.first_step!r}, but {self.method} takes fixed steps"
             )
@@ -109,7 +109,7 @@ class Solver:
             value = getattr(self, name)
             if value is not None and (isinstance(value, (list, str)) or not value > 0):
                 raise ValueError(f"solver.{name} is {value!r}, must be positive")
-        self.gradient.check(self.tableau)
+        self.gradient.check(self.scheme)
 
     @run_eagerly
     def __call__(
@@ -224,7 +224,7 @@ class Solver:
                     outputs.append(step.y1[None])
                     i += 1
         # One read of the device a solve.
-        if not self.tableau.adaptive and not all_finite(path.y):
+        if not self.scheme.adaptive and not all_finite(path.y):
             self.explain(problem)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
@@ -244,16 +244,16 @@ class Solver:
 
     def stops(self, ts: list[float]) -> list[float]:
         """Where a step has to end: at ts[-1], or at each output where there is no interpolant."""
-        return ts[-1:] if self.tableau.dense and self.step_size != inf else ts[1:]
+        return ts[-1:] if self.scheme.dense and self.step_size != inf else ts[1:]
 
     @property
     def tolerances(self) -> list[tuple[Tolerances, Tolerances]]:
         """(rtol, atol) that bound the error of a step; none with fixed steps."""
-        return [(self.rtol, self.atol)] if self.tableau.adaptive else []
+        return [(self.rtol, self.atol)] if self.scheme.adaptive else []
 
     def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
         """The path that starts the problem."""
-        if self.tableau.adaptive:
+        if self.scheme.adaptive:
             check_rounding(self.rtol, self.atol, problem.layout.dtype)
         norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
         f = problem.right_side(counts)
@@ -266,12 +266,12 @@ class Solver:
     ) -> Path:
         """A path from (t, y) with this solver's method and step control."""
         control = None
-        if not self.tableau.adaptive:
+        if not self.scheme.adaptive:
             control = FixedControl(self.step_size)
         elif self.first_step is not None:
-            control = PIControl(self.first_step, order_of_control(self.tableau))
+            control = PIControl(self.first_step, self.scheme.exponent)
         how = (control, norm, counts, self.max_steps, graph)
-        path = Path(f, self.tableau, self.method, layout, t, y, *how)
+        path = Path(f, self.scheme, self.method, layout, t, y, *how)
         if self.steering is not None:
             self.steering(path)
         return path

@@ -8,7 +8,7 @@ one, which saves nothing for the backward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
 from typing import Protocol
@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from .state import Layout
+from .stepper import Rates
 from .tableau import Row, Tableau
-
-Rates = Callable[[int | None, float, Tensor], list[Tensor]]
 
 
 class Stages(Protocol):
@@ -49,8 +48,8 @@ class Stages(Protocol):
     def rate(self, i: int) -> Tensor:
         """k_i, shape (width,), without graph."""
 
-    def shift(self) -> None:
-        """Make the last rate the first: it was f at the point where the next step starts."""
+    def shift(self, i: int) -> None:
+        """Make rate i the first: it was f at the point where the next step starts."""
 
 
 def take_step(
@@ -128,7 +127,7 @@ class Tape:
         self.k[i] = self.own(self.layout.flatten(rates))
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        return self.weigh(y, self.tableau.a[i], dt)
+        return self.weigh(y, self.tableau.row(i), dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         return self.weigh(y, self.tableau.b, dt)
@@ -157,8 +156,8 @@ class Tape:
     def rate(self, i: int) -> Tensor:
         return self.k[i].detach()
 
-    def shift(self) -> None:
-        self.k = [self.k[-1]] + [torch.empty(0)] * (len(self.k) - 1)
+    def shift(self, i: int) -> None:
+        self.k = [self.k[i]] + [torch.empty(0)] * (len(self.k) - 1)
 
 
 class Buffer:
@@ -207,8 +206,8 @@ class Buffer:
     def rate(self, i: int) -> Tensor:
         return self.rows[i]
 
-    def shift(self) -> None:
-        self.rows[0].copy_(self.rows[-1])
+    def shift(self, i: int) -> None:
+        self.rows[0].copy_(self.rows[i])
 
 
 Run = tuple[int, int, Tensor]  # rows [start, stop) of the buffer and their weights
@@ -225,7 +224,7 @@ def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> 
             (start, stop, torch.tensor(row[start:stop], dtype=dtype, device=device))
             for start, stop in runs(row)
         ]
-        for row in (*tableau.a, tableau.b, tableau.b_error or ())
+        for row in (*map(tableau.row, range(tableau.rates)), tableau.b, tableau.b_error or ())
     ]
 
 

@@ -20,12 +20,26 @@ class Attempt(NamedTuple):
 
     Attributes:
         y1: the state at its end, shape (width,), with a graph where one is wanted.
-        error: an estimate of its local error over |dt|, shape (width,), without graph; None for a
-            method without one, whose steps are all accepted.
+        error: an estimate of its local error over |dt|, shape (width,), without graph, which the
+            loop may overwrite; None for a method without one, whose steps are all accepted.
+        ratio: the error ratio instead, (), where the stepper has measured it itself.
     """
 
     y1: Tensor
     error: Tensor | None
+    ratio: Tensor | None = None
+
+
+class Diagnosis(NamedTuple):
+    """What is known of an attempt that cannot be used.
+
+    Attributes:
+        culprit: who is to blame, in words; "" where nothing is known.
+        error: as ``Attempt.error``, of a stepper that has given the ratio alone.
+    """
+
+    culprit: str = ""
+    error: Tensor | None = None
 
 
 class StepFailed(Exception):
@@ -37,7 +51,10 @@ class StepFailed(Exception):
 
 
 class Interpolant(Protocol):
-    """The solution inside one accepted step from (t0, y0) to (t1, y1). It may be kept."""
+    """The solution inside one accepted step from (t0, y0) to (t1, y1), until the next attempt."""
+
+    def kept(self) -> Interpolant:
+        """The same for as long as is wanted."""
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times in [t0, t1], shape (len(times), width), with its graph."""
@@ -73,6 +90,11 @@ class Stepper(Protocol):
     def restart(self) -> None:
         """The state is changed from outside, or f jumps: what was remembered holds no longer."""
 
+    def diagnose(self) -> Diagnosis:
+        """What is known of the last attempt, or of the first rate, that is not finite or too far
+        off.
+        """
+
 
 class Method(Protocol):
     """A way to take steps; one file of ``methods/`` each.
@@ -85,6 +107,9 @@ class Method(Protocol):
         implicit: whether it solves equations, by Newton's iteration.
         exponent: of dt in the error estimate, for step-size control; the order of the embedded
             solution + 1.
+        variable: whether order and exponent vary: its steppers have then an ``exponent`` of the
+            last attempt, and after ``accept`` a ``growth``, the factor for the next step (None
+            leaves it to the control).
     """
 
     order: int
@@ -93,8 +118,11 @@ class Method(Protocol):
     dense: bool
     implicit: bool
     exponent: int
+    variable: bool
 
-    def start(self, f: Rates, layout: Layout, norm: Norm, graph: bool) -> Stepper:
+    def start(
+        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+    ) -> Stepper:
         """A solve by this method.
 
         Args:
@@ -102,4 +130,5 @@ class Method(Protocol):
             layout: of the state and its quadratures.
             norm: by which errors, and the equations of an implicit step, are measured.
             graph: whether y1 has a graph in y, in what f uses and in nothing else.
+            judged: whether errors are wanted; not where an accepted step is taken again.
         """

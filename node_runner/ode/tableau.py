@@ -40,6 +40,8 @@ class Tableau:
             y(t + theta dt) = y + dt sum_i b_i(theta) k_i. None selects the cubic Hermite
             interpolant up to order 4, and stepping onto each output time beyond.
         interpolant_order: order of that interpolant.
+        extra: node and row of a for each further stage of the interpolant, after the rate at the
+            end of the step, which is their rate s; they are evaluated where it is asked for alone.
 
     Raises:
         ValueError: naming the condition that the coefficients miss, and by how much.
@@ -53,6 +55,7 @@ class Tableau:
     error_order: int | None = None
     interpolant: tuple[Row, ...] | None = None
     interpolant_order: int = 4
+    extra: tuple[tuple[float, Row], ...] = ()
 
     def __post_init__(self) -> None:
         s = self.stages
@@ -96,7 +99,24 @@ class Tableau:
         """Number of rates f that interpolation needs: the stages and, without FSAL, f at the new
         point.
         """
+        if self.extra:
+            return self.end + 1 + len(self.extra)
         return self.stages if self.fsal or self.interpolant is not None else self.stages + 1
+
+    @property
+    def end(self) -> int:
+        """The number of the rate that is f at the end of the step, where it is there."""
+        return self.stages - self.fsal
+
+    def row(self, i: int) -> Row:
+        """What is summed for the point at which rate i is evaluated."""
+        if i < self.stages:
+            return self.a[i]
+        return self.b if i == self.end else self.extra[i - self.end - 1][1]
+
+    def rows(self) -> tuple[Row, ...]:
+        """Those of all rates."""
+        return tuple(map(self.row, range(self.rates)))
 
     def interpolation_weights(self, theta: float) -> list[float]:
         """Weights w, shape (rates,), of y(t + theta dt) = y + dt sum_i w_i k_i, for theta in [0,
@@ -133,8 +153,8 @@ class Tableau:
         """
         for n in range(1, order + 1):
             for tree in rooted_trees(n):
-                phi = elementary_weights(self.a, tree)
-                value = fsum(w * p for w, p in zip(weights, phi, strict=True))
+                phi = elementary_weights(self.rows(), tree)
+                value = fsum(w * p for w, p in zip(weights, phi, strict=False))
                 check(
                     f"order condition of {name} for the tree {tree}",
                     value,
@@ -143,8 +163,10 @@ class Tableau:
 
     def check_interpolant(self) -> None:
         """The interpolant ends in y_new and is of its order at several points inside the step."""
-        for value, b in zip(self.interpolation_weights(1.0), self.b, strict=True):
-            check("interpolant at 1", value, b)
+        for i, value in enumerate(self.interpolation_weights(1.0)):
+            check("interpolant at 1", value, self.b[i] if i < self.stages else 0.0)
+        for c, row in self.extra:
+            check("sum of an extra row", fsum(row), c)
         for theta in (0.25, 0.5, 0.8):
             self.check_order(
                 f"interpolant at {theta}",

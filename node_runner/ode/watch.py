@@ -277,7 +277,7 @@ def watched(
     Raises:
         SolverError: where the solution inside a step is not finite.
     """
-    doubtful = path.tableau.adaptive and path.tableau.dense
+    doubtful = path.method.adaptive and path.method.dense
     end, retaken = path.t, 0  # how far the way is gone again
     while True:
         for step in advance(path):
@@ -301,6 +301,7 @@ def watched(
         path.counts.accepted -= 1
         path.counts.rejected += 1
         path.stops, watch.index = (*path.stops, step.t0 + (until - step.t0) / 2), None
+        path.stepper.restart()
 
 
 def at_place(step: Stretch, place: float) -> float:

@@ -76,7 +76,7 @@ def evaluations(name, accepted, rejected):
     """What a solve without interior outputs costs an adaptive method that chooses its first step:
     the probe, stage 0 of each step (FSAL: of the first alone), the other stages of each attempt.
     """
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     return 1 + (1 if tableau.fsal else accepted) + (tableau.stages - 1) * (accepted + rejected)
 
 

@@ -227,7 +227,7 @@ def test_without_gradients_nothing_is_kept_but_the_last_step(wanted, monkeypatch
         hit = Solver(rtol=1e-6, atol=1e-6).event(turn, Y0, 0.0, first, t_end=4.0)
     kept = made[0].steps
     assert len(kept) == (hit.stats.forward.accepted if wanted else 1)
-    assert [step.stages is None for step in kept] == [True] * (len(kept) - 1) + [False]
+    assert [step.interpolant is None for step in kept] == [True] * (len(kept) - 1) + [False]
 
 
 def test_one_read_a_step_more(reads):

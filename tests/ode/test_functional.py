@@ -74,7 +74,7 @@ def test_fixed_steps_go_from_output_to_output_unless_told(solve, name):
     with_no_parameters(solve, f, Y0, TS, method=name)
     starts = sorted(set(f.times) & set(TS.tolist()))
     assert starts[:3] == TS[:3].tolist()
-    assert len(f.times) == 3 * node_runner.ode.methods.get(name).stages
+    assert len(f.times) == 3 * node_runner.ode.methods.get(name).tableau.stages
 
 
 @both

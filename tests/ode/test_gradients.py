@@ -87,7 +87,7 @@ def test_replay_costs_the_accepted_steps_once_more(name, draw):
     """Rejected attempts are not replayed, nor the last stage of an FSAL method: it serves the error
     estimate and the step after.
     """
-    tableau, y0 = methods.get(name), draw(3).requires_grad_()
+    tableau, y0 = methods.get(name).tableau, draw(3).requires_grad_()
     solution = make_solver(name, 1e-4, gradient=Replay())(Net(3), y0, [0.0, 3.0])
     solution.final.sum().backward()
     accepted = solution.stats.forward.accepted

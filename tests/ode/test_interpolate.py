@@ -54,7 +54,7 @@ def test_interior_outputs_are_within_twenty_tolerances(name, tol, problem):
 @pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).dense])
 def test_interpolation_inside_one_step_is_of_its_order(name):
     """Local error dt^(q + 1), q = 3 for the Hermite cubic; RMS over places, starts and times."""
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     q = min(tableau.order, 3 if tableau.interpolant is None else tableau.interpolant_order)
     sizes, errors = (0.02, 0.04, 0.08), []
     for dt in sizes:
@@ -91,7 +91,7 @@ def test_interior_outputs_leave_the_steps_alone(name, graph):
     a, b = with_outputs.stats.forward, without.stats.forward
     assert torch.equal(with_outputs.final, without.final)
     assert (a.accepted, a.rejected) == (b.accepted, b.rejected)
-    assert b.nfe <= a.nfe <= b.nfe + (not methods.get(name).fsal)
+    assert b.nfe <= a.nfe <= b.nfe + (not methods.get(name).tableau.fsal)
 
 
 @pytest.mark.parametrize("name", LANDING)

@@ -22,7 +22,6 @@ from ode_problems import (
 )
 
 from node_runner.ode import Solver, methods
-from node_runner.ode.loop import order_of_control
 
 Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
 SPANS = [(0.1, 0.9), (0.9, 0.1), (-0.3, 1.7), (1 / 3, -2 / 3)]
@@ -112,7 +111,7 @@ def test_estimated_first_step_scales_with_the_tolerance(name):
     for tol in tols:
         (t0, t1), *_ = accepted_steps(make_solver(name, tol), lambda t, y: -2 * y, Y0, [0.0, 1.0])
         firsts.append(t1 - t0)
-    k = order_of_control(methods.get(name))
+    k = methods.get(name).exponent
     assert slope(tols, firsts) == pytest.approx(1 / k, rel=0.01)
 
 
@@ -125,7 +124,7 @@ def test_nfe_of_dopri5_is_two_and_six_an_attempt():
 def test_nfe_of_fixed_steps_is_stages_times_steps(name):
     counts = Solver(name, step_size=0.1)(bend, Y0, [0.0, 1.0]).stats.forward
     assert asdict(counts) == {
-        "nfe": 10 * methods.get(name).stages,
+        "nfe": 10 * methods.get(name).tableau.stages,
         "accepted": 10,
         "rejected": 0,
     }

@@ -7,7 +7,6 @@ import torch
 from ode_problems import ADAPTIVE, NAMES, Net, logistic, logistic_exact, slope
 
 from node_runner.ode import Solver, methods
-from node_runner.ode.loop import order_of_control
 from node_runner.ode.state import Layout, RightSide
 from node_runner.ode.stats import Counts
 from node_runner.ode.step import Buffer, Tape, take_step
@@ -23,7 +22,7 @@ def step_counts(order):
 
 def on_grid(name, f, y, times, kind=Buffer):
     """The solution on a given grid, step by step: adaptive methods too take these steps."""
-    layout, tableau = Layout(y), methods.get(name)
+    layout, tableau = Layout(y), methods.get(name).tableau
     stages, rates = kind(tableau, layout), RightSide(f, layout, Counts())
     ys = [y]
     for t0, t1 in zip(times, times[1:], strict=False):
@@ -52,7 +51,7 @@ def test_observed_order_is_the_claimed_one(name):
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_error_estimate_shrinks_with_the_order_that_control_assumes(name):
     """RMS over 8 starts and 8 times, as above, each step from the exact solution."""
-    tableau, layout = methods.get(name), Layout(STARTS)
+    tableau, layout = methods.get(name).tableau, Layout(STARTS)
     rates, stages = RightSide(logistic, layout, Counts()), Buffer(tableau, layout)
     counts, estimates = step_counts(tableau.order), []
     for n in counts:
@@ -63,7 +62,7 @@ def test_error_estimate_shrinks_with_the_order_that_control_assumes(name):
             take_step(rates, tableau, stages, t, t + END / n, y, tableau.stages)
             errors.append(END / n * stages.error())
         estimates.append(torch.stack(errors).square().mean().sqrt().item())
-    assert -slope(counts, estimates) == pytest.approx(order_of_control(tableau), abs=0.25)
+    assert -slope(counts, estimates) == pytest.approx(methods.get(name).exponent, abs=0.25)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -94,7 +94,7 @@ def solve(case: Case) -> torch.Tensor:
 
 def in_scipy(name: str) -> type:
     """One of our methods in SciPy's own solver, which takes a tableau where RK23 has its own."""
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     attributes = {
         "order": tableau.order,
         "error_estimator_order": tableau.error_order or tableau.order - 1,

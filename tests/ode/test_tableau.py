@@ -26,7 +26,7 @@ def order_of_embedded(tableau):
 
 
 WITH_ESTIMATE = [n for n in NAMES if methods.get(n).adaptive]
-WITH_INTERPOLANT = [n for n in NAMES if methods.get(n).interpolant is not None]
+WITH_INTERPOLANT = [n for n in NAMES if methods.get(n).tableau.interpolant is not None]
 DENSE = [n for n in NAMES if methods.get(n).dense]
 
 
@@ -45,12 +45,12 @@ def test_density_of_the_trees_of_order_four():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_constructs(name):
-    assert isinstance(methods.get(name), Tableau)
+    assert isinstance(methods.get(name).tableau, Tableau)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_slip_in_c_is_caught(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i in range(tableau.stages):
         with pytest.raises(ValueError, match=f"sum of row {i} of a"):
             replace(tableau, c=nudged(tableau.c, i))
@@ -58,7 +58,7 @@ def test_slip_in_c_is_caught(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_slip_in_a_is_caught(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i, row in enumerate(tableau.a):
         for j in range(len(row)):
             with pytest.raises(ValueError, match=f"sum of row {i} of a"):
@@ -67,7 +67,7 @@ def test_slip_in_a_is_caught(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_slip_in_b_is_caught(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i in range(tableau.stages):
         with pytest.raises(ValueError, match=r"order condition of b for the tree \(\)"):
             replace(tableau, b=nudged(tableau.b, i))
@@ -75,7 +75,7 @@ def test_slip_in_b_is_caught(name):
 
 @pytest.mark.parametrize("name", WITH_ESTIMATE)
 def test_slip_in_b_error_is_caught(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i in range(tableau.stages):
         with pytest.raises(ValueError, match="sum of b_error"):
             replace(tableau, b_error=nudged(tableau.b_error, i))
@@ -83,7 +83,7 @@ def test_slip_in_b_error_is_caught(name):
 
 @pytest.mark.parametrize("name", WITH_INTERPOLANT)
 def test_slip_in_the_interpolant_is_caught(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i, row in enumerate(tableau.interpolant):
         for j in range(len(row)):
             with pytest.raises(ValueError, match="interpolant at 1"):
@@ -93,7 +93,7 @@ def test_slip_in_the_interpolant_is_caught(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).order >= 3])
 def test_two_slips_in_a_row_of_a_that_cancel_are_caught_by_a_tree(name):
     """Rows of weight 0 in b are exempt: a tableau of the same order may differ there."""
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     tried = 0
     for i, row in enumerate(tableau.a):
         for j in range(1, len(row)):
@@ -107,7 +107,7 @@ def test_two_slips_in_a_row_of_a_that_cancel_are_caught_by_a_tree(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).order >= 2])
 def test_two_slips_in_b_that_cancel_are_caught_by_a_tree(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i in range(1, tableau.stages):
         with pytest.raises(ValueError, match="order condition of b for the tree"):
             replace(tableau, b=nudged(nudged(tableau.b, 0), i, -SLIP))
@@ -115,7 +115,7 @@ def test_two_slips_in_b_that_cancel_are_caught_by_a_tree(name):
 
 @pytest.mark.parametrize("name", WITH_INTERPOLANT)
 def test_two_slips_in_the_interpolant_that_cancel_at_the_end_are_caught(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     for i in range(tableau.stages):
         bent = nudged_rows(nudged_rows(tableau.interpolant, i, 0), i, 1, -SLIP)
         with pytest.raises(ValueError, match="order condition of interpolant at 0.25"):
@@ -124,21 +124,21 @@ def test_two_slips_in_the_interpolant_that_cancel_at_the_end_are_caught(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_is_not_understated(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     with pytest.raises(ValueError, match="order condition of b for the tree"):
         replace(tableau, order=tableau.order + 1, error_order=order_of_embedded(tableau))
 
 
 @pytest.mark.parametrize("name", WITH_ESTIMATE)
 def test_order_of_the_embedded_solution_is_not_understated(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     with pytest.raises(ValueError, match="order condition of b - b_error"):
         replace(tableau, error_order=order_of_embedded(tableau) + 1)
 
 
 @pytest.mark.parametrize("name", WITH_INTERPOLANT)
 def test_order_of_the_interpolant_is_not_understated(name):
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     with pytest.raises(ValueError, match="order condition of interpolant"):
         replace(tableau, interpolant_order=tableau.interpolant_order + 1)
 
@@ -146,7 +146,7 @@ def test_order_of_the_interpolant_is_not_understated(name):
 @pytest.mark.parametrize("name", DENSE)
 def test_interpolant_joins_both_ends_of_the_step(name):
     """The weights at 0 vanish; those at 1 are b. Each is a few products of numbers of size 1."""
-    tableau = methods.get(name)
+    tableau = methods.get(name).tableau
     ends = [*tableau.b, *[0.0] * (tableau.rates - tableau.stages)]
     assert tableau.interpolation_weights(0.0) == pytest.approx([0.0] * tableau.rates, abs=1e-15)
     assert tableau.interpolation_weights(1.0) == pytest.approx(ends, abs=1e-13)
@@ -165,7 +165,7 @@ def scipy_class(name):
 @pytest.mark.parametrize("ours, theirs", [("dopri5", "RK45"), ("bosh3", "RK23")])
 def test_coefficients_agree_with_scipy(ours, theirs):
     """scipy leaves the last stage of an FSAL method out of A, B, C and signs its E otherwise."""
-    tableau, other = methods.get(ours), scipy_class(theirs)
+    tableau, other = methods.get(ours).tableau, scipy_class(theirs)
     for row, theirs_row in zip(tableau.a[:-1], other.A, strict=True):
         assert row == pytest.approx(list(theirs_row[: len(row)]), abs=1e-15)
         assert not theirs_row[len(row) :].any()
@@ -179,4 +179,5 @@ def test_coefficients_agree_with_scipy(ours, theirs):
 def test_interpolants_agree_with_scipy(ours, theirs, theta):
     other = scipy_class(theirs)
     expected = other.P @ [theta ** (n + 1) for n in range(other.P.shape[1])]
-    assert methods.get(ours).interpolation_weights(theta) == pytest.approx(expected, abs=1e-13)
+    tableau = methods.get(ours).tableau
+    assert tableau.interpolation_weights(theta) == pytest.approx(expected, abs=1e-13)

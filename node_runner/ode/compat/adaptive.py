@@ -62,7 +62,7 @@ class Adaptive:
     ) -> tuple[int, float, Tensor]:
         """As ``Means``, on the method's interpolant."""
         path = self.path(f, y0, t0)
-        dense = path.tableau.dense
+        dense = path.method.dense
         watch = Watch(conditions, path.layout, t0.dtype, PLACES if dense else (1.0,))
         view = partial(kept, path) if dense else partial(Retaken, path)
         try:
@@ -92,7 +92,7 @@ class Adaptive:
 
 def kept(path: Path, step: Step) -> KeptStep:
     """A step with its interpolant, until the next is taken."""
-    return KeptStep(step.t0, step.t1, step.y0, step.y1, path.tableau, path.complete(step))
+    return KeptStep(step.t0, step.t1, step.y0, step.y1, step.interpolant)
 
 
 class Retaken:
@@ -102,17 +102,17 @@ class Retaken:
 
     def __init__(self, path: Path, step: Step) -> None:
         self.path, self.t0, self.t1 = path, step.t0, step.t1
-        self.y0, self.y1, self.first_rate = step.y0, step.y1, path.stages.k[0]
+        self.y0, self.y1, self.first_rate = step.y0, step.y1, step.stepper.stages.k[0]
 
     def at(self, times: list[float]) -> Tensor:
         """Shape (len(times), width), with their graph where gradients are enabled."""
         return torch.stack([self.end(t) for t in times])
 
     def end(self, t: float) -> Tensor:
-        path = self.path
-        stages = Tape(path.tableau, path.layout)
+        path, tableau = self.path, self.path.method.tableau
+        stages = Tape(tableau, path.layout)
         stages.k[0] = self.first_rate
-        return take_step(path.f, path.tableau, stages, self.t0, t, self.y0, path.tableau.stages)
+        return take_step(path.f, tableau, stages, self.t0, t, self.y0, tableau.stages)
 
     @torch.no_grad()
     def slope(self, t: float) -> Tensor:

@@ -89,7 +89,7 @@ def odeint_dense(
     like = t0 if isinstance(t0, Tensor) else torch.tensor(float(t0), dtype=torch.float64)
     t = torch.stack([like.reshape(()), torch.as_tensor(t1).to(like).reshape(())])
     call = read_call(func, y0, t, rtol, atol, method, options)
-    if not isinstance(call.means, Adaptive) or not call.means.solver.tableau.dense:
+    if not isinstance(call.means, Adaptive) or not call.means.solver.scheme.dense:
         dense = [name for name in ADAPTIVE if methods.get(name).dense]
         raise ValueError(
             f"method is {method!r}, whose steps have no interpolant of their accuracy; odeint_dense"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..control import FixedControl, PIControl
-from ..loop import Path, order_of_control
+from ..loop import Path
 from ..state import Layout, State
-from ..step import Rates
+from ..stepper import Rates
 from .callbacks import Callbacks
 from .form import Form
 from .norm import OwnNorm, Tolerance, default_norm, floored, repeated
@@ -42,9 +42,9 @@ class Steering:
 
     def __call__(self, path: Path) -> None:
         path.cap = "max_num_steps"
-        if path.tableau.adaptive:
+        if path.method.adaptive:
             self.measure(path)
-        if path.tableau.adaptive or self.callbacks.called:
+        if path.method.adaptive or self.callbacks.called:
             path.control = Bounded(path, self.control, self.callbacks)
         path.stops, path.jumps = self.control.stops, frozenset(self.control.jumps)
         if path.jumps:
@@ -79,7 +79,7 @@ class Bounded:
             self.inner = self.pi(self.inner.dt)
 
     def pi(self, dt: float) -> PIControl:
-        return PIControl(dt, order_of_control(self.path.tableau), **self.options.factors)
+        return PIControl(dt, self.path.method.exponent, **self.options.factors)
 
     @property
     def dt(self) -> float:
@@ -96,7 +96,6 @@ class Bounded:
         min_step.
         """
         if self.inner is None:
-            self.path.start()
             first = self.path.first_step(end)
             self.inner = self.pi(first if isfinite(first) else 1.0)  # at rest, without an end
         if isinstance(self.inner, PIControl):

@@ -15,8 +15,7 @@ from ..protocol import Integrator, OnAccept
 from ..solver import Solver
 from ..state import Layout
 from ..stats import Counts
-from ..step import Rates
-from ..tableau import Tableau
+from ..stepper import Method, Rates
 from ..tolerance import Norm
 from . import steppers
 from .adaptive import Adaptive
@@ -132,7 +131,7 @@ class Continuous:
     policy: Adjoint
     tolerances: list[tuple[object, object]]
 
-    def check(self, tableau: Tableau) -> None:
+    def check(self, method: Method) -> None:
         """Every pair will do."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
@@ -146,7 +145,7 @@ class Pair:
         self, forward: Means, backward: Solver, tolerances: list[tuple[object, object]]
     ) -> None:
         self.forward, self.backward, self.tolerances = forward, backward, tolerances
-        self.method, self.tableau = backward.method, backward.tableau
+        self.method, self.scheme = backward.method, backward.scheme
         self.rtol, self.atol = backward.rtol, backward.atol
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..control import PIControl
-from ..loop import Path, order_of_control
+from ..loop import Path
 from ..problem import Problem
 from ..protocol import Solves
 from ..state import Layout
 from ..stats import Counts
-from ..step import Tape, take_step
-from ..tableau import Tableau
+from ..stepper import Attempt, Diagnosis, Method
+from ..steppers.explicit import ExplicitStepper, RungeKuttaInterpolant
 from ..tolerance import Norm, check_rounding
 from . import whole
 from .graphs import Graph, find
@@ -37,7 +37,7 @@ class Compiled:
 
         A solve that does not arrive is run again eagerly, to fail as that does.
         """
-        tableau, counts = solver.tableau, problem.stats.forward
+        tableau, counts = solver.scheme.tableau, problem.stats.forward
         if problem.guard is not None and not tableau.adaptive:
             return None  # it has nothing to look at
         if tableau.adaptive:
@@ -64,7 +64,7 @@ class Compiled:
 
     def drive(self, path: Path, problem: Problem, inside: bool) -> None:
         """Have ``path`` take its steps in graphs; ``inside``: its steps will be interpolated."""
-        tableau, layout = path.tableau, path.layout
+        tableau, layout = path.method.tableau, path.layout
         alone = not tableau.adaptive and not inside and problem.guard is None
         kept = "all" if inside else "last" if tableau.fsal else "none"
         plan = Plan(tableau, layout, alone, tableau.stages, tableau.adaptive, kept)
@@ -72,16 +72,15 @@ class Compiled:
         if graph is None or graph.broken:
             return
         path.f = Rates(problem, path.f, path.counts, plan)
-        path.stages = Tape(tableau, layout)
-        path.stepper = Stepper(problem, plan, graph, limits(path.norm))
+        path.stepper = CompiledStepper(path, problem, plan, graph)
 
     def replay(
-        self, problem: Problem, tableau: Tableau, t0: float, t1: float, y: Tensor
+        self, problem: Problem, method: Method, t0: float, t1: float, y: Tensor
     ) -> Tensor | None:
         """y1 of an accepted step with its graph, whose backward pass is compiled too; None where
         that is not possible.
         """
-        layout = problem.layout
+        tableau, layout = method.tableau, problem.layout
         plan = Plan(tableau, layout, fresh=True, stages=tableau.stages - tableau.fsal)
         graph = find(problem.f, plan.key(), lambda: one_step(plan))
         times = seconds(t0, layout), seconds(t1, layout)
@@ -114,47 +113,53 @@ class Rates:
         return self.eager(stage, t, y)
 
 
-class Stepper:
-    """Takes the steps of a path.
-
-    Attributes:
-        fresh: stage 0 is evaluated with the others, so that the path need not have its rate.
+class CompiledStepper(ExplicitStepper):
+    """Takes steps in a graph; eagerly from the first on that cannot be compiled, and again what is
+    asked about afterwards.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, graph: Graph, limits: Limits) -> None:
-        self.f, self.plan, self.graph, self.limits = problem.f, plan, graph, limits
-        self.fresh, self.interpolates, self.ratio = plan.fresh, plan.kept == "all", None
+    def __init__(self, path: Path, problem: Problem, plan: Plan, graph: Graph) -> None:
+        super().__init__(path.f, plan.tableau, path.layout, graph=True, judged=True)
+        self.counts, self.problem, self.plan = path.counts, problem, plan
+        self.graph: Graph | None = graph
+        self.limits = limits(path.norm) if plan.judged else None
+        self.t0 = None  # of the last attempt
 
-    def __call__(self, path: Path, t1: float) -> Tensor:
-        """The end of a step to t1; eager from now on if it cannot be compiled."""
-        layout, k = path.layout, path.stages.k
-        times = seconds(path.t, layout), seconds(t1, layout)
-        k0 = None if self.fresh else k[0]
-        found = self.graph(self.f, *times, path.y, k0, self.limits if self.plan.judged else None)
+    def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
+        if self.graph is None:
+            return super().attempt(t0, t1, y)
+        layout, plan, k = self.layout, self.plan, self.stages.k
+        if not plan.fresh:
+            self.start(t0, y)
+        times = seconds(t0, layout), seconds(t1, layout)
+        found = self.graph(self.problem.f, *times, y, None if plan.fresh else k[0], self.limits)
         if found is None:
-            path.stepper = None
-            path.start()
-            return take_step(
-                path.f, path.tableau, path.stages, path.t, t1, path.y, path.tableau.stages
-            )
-        path.counts.nfe += path.tableau.stages - (not self.fresh)
-        if self.plan.kept == "all":
+            self.graph = None
+            return super().attempt(t0, t1, y)
+        self.counts.nfe += self.tableau.stages - (not plan.fresh)
+        if plan.kept == "all":
             k[: len(found.rates)] = [k[0], *found.rates[1:]]
-        elif self.plan.kept == "last":
+        elif plan.kept == "last":
             k[-1] = found.rates[0]
-        self.ratio = found.ratio
-        return found.y1
+        self.t0, self.t1, self.y, self.y1 = t0, t1, y, found.y1
+        return Attempt(found.y1, None, found.ratio)
 
-    def read(self) -> float:
-        """The error ratio of the step just taken."""
-        return self.ratio.item()  # synchronises
+    def interpolant(self) -> RungeKuttaInterpolant:
+        if self.graph is not None and self.plan.kept != "all":
+            self.again()
+            self.accept()
+        return super().interpolant()
 
-    def retrace(self, path: Path, t1: float) -> None:
-        """Take the step to t1 again, eagerly, for what is asked about it afterwards."""
-        path.start()
-        y1 = take_step(path.f, path.tableau, path.stages, path.t, t1, path.y, path.tableau.stages)
-        if path.tableau.adaptive:
-            path.last_error = path.stages.error() / path.norm.allowed(path.y, y1)
+    def diagnose(self) -> Diagnosis:
+        error = None
+        if self.graph is not None and self.t0 is not None:
+            error = self.again().error
+        return Diagnosis(super().diagnose().culprit, error)
+
+    def again(self) -> Attempt:
+        """The last attempt, eagerly, so that all its rates are there."""
+        self.started, self.ended = not self.plan.fresh, False
+        return super().attempt(self.t0, self.t1, self.y)
 
 
 def one_rate(plan: Plan) -> Callable:
@@ -175,10 +180,10 @@ def one_step(plan: Plan) -> Callable:
 
 def adaptive_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve that chooses its steps, and its arguments."""
-    tableau, layout, y = solver.tableau, problem.layout, problem.y0.detach()
+    tableau, layout, y = solver.scheme.tableau, problem.layout, problem.y0.detach()
     kept = "last" if tableau.fsal else "none"
     plan = Plan(tableau, layout, stages=tableau.stages, judged=True, kept=kept)
-    rule = PIControl(0.0, order_of_control(tableau))
+    rule = PIControl(0.0, solver.scheme.exponent)
     k0 = first = None
     if problem.guard is not None:  # the first evaluation is looked at; ``solve`` counts it
         k0 = layout.flatten(problem.right_side(Counts())(0, problem.ts[0], y))
@@ -195,7 +200,8 @@ def adaptive_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tupl
 def fixed_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve in fixed steps, and its arguments."""
     layout, (start, end) = problem.layout, problem.ts
-    plan = Plan(solver.tableau, layout, fresh=True, stages=solver.tableau.stages)
+    tableau = solver.scheme.tableau
+    plan = Plan(tableau, layout, fresh=True, stages=tableau.stages)
     graph = find(problem.f, ("whole", plan.key()), lambda: fixed(plan), **of_a_loop(layout))
     step_size = min(solver.step_size, abs(end - start))
     numbers = (seconds(v, layout) for v in (start, end, solver.max_steps, step_size))

@@ -13,7 +13,7 @@ from ..loop import Path
 from ..problem import Problem
 from ..protocol import Integrator
 from ..state import Layout
-from ..tableau import Tableau
+from ..stepper import Method
 from ..tolerance import Norm, Tolerances, plain
 from ..transforms import refuse_batched, refuse_tangents
 from .again import Once
@@ -84,8 +84,8 @@ class Adjoint:
                     "solve's"
                 )
 
-    def check(self, tableau: Tableau) -> None:
-        if not tableau.adaptive and (
+    def check(self, method: Method) -> None:
+        if not method.adaptive and (
             self.norm == "full" or self.rtol is not None or self.atol is not None
         ):
             raise ValueError(
@@ -145,7 +145,7 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     outputs, *_ = ctx.saved_tensors  # refused if a tensor has been changed in place
     problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.fed_width
     policy, vjp = ctx.policy, CapturedVJP(ctx.captured)
-    field = BackwardField(problem, vjp, ctx.solver.tableau, policy.norm == "full")
+    field = BackwardField(problem, vjp, ctx.solver.scheme.tableau, policy.norm == "full")
     drift = Drift(problem, ctx.start.tensor(), outputs, tolerances(policy, ctx.solver))
     carry = torch.zeros_like(cotangents[-1])
     path = None

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..graph_memory import GraphMemory
 from ..problem import Problem
 from ..protocol import Integrator
-from ..tableau import Tableau
+from ..stepper import Method
 
 
 class Direct:
@@ -35,7 +35,7 @@ class Direct:
             )
         self.max_mib = max_mib
 
-    def check(self, tableau: Tableau) -> None:
+    def check(self, method: Method) -> None:
         """Every method can be differentiated this way."""
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:

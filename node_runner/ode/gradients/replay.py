@@ -12,11 +12,11 @@ from torch import Tensor
 from .. import observation
 from ..dynamo import run_eagerly
 from ..engine import ENGINES
-from ..loop import Step, interpolate
+from ..loop import Step
 from ..problem import Problem
 from ..protocol import Integrator
-from ..step import Buffer, Tape, take_step
-from ..tableau import Tableau
+from ..stepper import Method, Rates, Stepper
+from ..tolerance import Norm
 from ..transforms import refuse_tangents
 from .again import Alias
 from .captured_tensors import CapturedTensors, add, solve_without_graph
@@ -55,8 +55,13 @@ class Replay:
             )
         self.states = states
 
-    def check(self, tableau: Tableau) -> None:
-        """Every method can be replayed."""
+    def check(self, method: Method) -> None:
+        """Refuse a method whose steps depend on those before."""
+        if not method.one_step:
+            raise ValueError(
+                "gradient=replay takes each step again by itself, and a multistep method makes it "
+                "of those before: choose gradient=direct or gradient=adjoint, or a one-step solver"
+            )
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
         trail = Trail(self.states)
@@ -125,7 +130,7 @@ class ReplayFunction(torch.autograd.Function):
         y0: Tensor,
         *tensors: Tensor,
     ) -> Tensor:
-        ctx.tableau, ctx.trail, ctx.captured = solver.tableau, trail, captured
+        ctx.solver, ctx.trail, ctx.captured = solver, trail, captured
         ctx.engine = ENGINES[solver.engine]
         ctx.problem = replace(problem, y0=None, params=(), given=())
         ctx.save_for_backward(y0, *tensors, *trail.states)
@@ -192,19 +197,15 @@ def way_with_graph(
 
 
 def retake(ctx: Any, record: Record, y: Tensor) -> Tensor:
-    """y at the end of a step, without graph, as the forward solve found it to the last bit."""
-    tableau, problem = ctx.tableau, ctx.problem
-    f = problem.right_side(problem.stats.backward)
-    stages = Buffer(tableau, problem.layout)
-    stages.put(0, f(0, record.t0, y))
-    return take_step(f, tableau, stages, record.t0, record.t1, y, tableau.stages - tableau.fsal)
+    """y at the end of a step, without graph, as the forward solve found it."""
+    return stepper(ctx, graph=False).attempt(record.t0, record.t1, y).y1
 
 
 def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor] | None:
     """What ``replay_step`` returns, by an engine that can; only to be differentiated once."""
     if ctx.engine is None or record.inside:
         return None
-    y1 = ctx.engine.replay(ctx.problem, ctx.tableau, record.t0, record.t1, y)
+    y1 = ctx.engine.replay(ctx.problem, ctx.solver.scheme, record.t0, record.t1, y)
     if y1 is None:
         return None
     vjp.look([y1], [y])
@@ -213,17 +214,32 @@ def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list
 
 def replay_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor]:
     """[y1] of one step with its graph, or [y1, outputs inside] where there are any."""
-    tableau, problem = ctx.tableau, ctx.problem
-    f = problem.right_side(problem.stats.backward)
-    stages = Tape(tableau, problem.layout)
-    stages.put(0, f(0, record.t0, y))
-    vjp.look(stages.k[:1], [y])
-    # The last FSAL stage serves the error estimate, the next step and the interpolant; here only
-    # the interpolant.
-    spare = tableau.fsal and not record.inside
-    y1 = take_step(f, tableau, stages, record.t0, record.t1, y, tableau.stages - spare)
+    again = stepper(ctx, graph=True, vjp=vjp)
+    y1 = again.attempt(record.t0, record.t1, y).y1
     if not record.inside:
         return [y1]
-    if tableau.rates > tableau.stages:
-        stages.put(tableau.stages, f(0, record.t1, y1))
-    return [y1, interpolate(tableau, stages, record.t0, record.t1, y, record.inside)]
+    again.accept()
+    return [y1, again.interpolant().at(record.inside)]
+
+
+def stepper(ctx: Any, graph: bool, vjp: CapturedVJP | None = None) -> Stepper:
+    """Takes one step again. What its first evaluation with a graph uses is looked at."""
+    problem, solver = ctx.problem, ctx.solver
+    f = problem.right_side(problem.stats.backward)
+    norm = Norm(problem.layout, solver.rtol, solver.atol, problem.weights)
+    right = f if vjp is None else Looked(f, vjp)
+    return solver.scheme.start(right, problem.layout, norm, graph, judged=False)
+
+
+class Looked:
+    """Rates, of which the first evaluation with a graph is looked at."""
+
+    def __init__(self, f: Rates, vjp: CapturedVJP) -> None:
+        self.f, self.vjp, self.seen = f, vjp, False
+
+    def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
+        found = self.f(stage, t, y)
+        if not self.seen and torch.is_grad_enabled():
+            self.seen = True
+            self.vjp.look(found, [y])
+        return found

@@ -1,6 +1,7 @@
-"""Runge-Kutta methods, one file each: the folder is the registry.
+"""Methods, one file each: the folder is the registry.
 
-A file ``name.py`` that defines ``TABLEAU`` is the method ``name``; nothing else has to be edited.
+A file ``name.py`` that defines ``TABLEAU``, the coefficients of an explicit Runge-Kutta method, or
+``METHOD``, a ``stepper.Method`` of any kind, is the method ``name``; nothing else has to be edited.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ..errors import unknown_name
-from ..tableau import Tableau
+from ..stepper import Method
+from ..steppers.explicit import ExplicitRungeKutta
 
 
 def names() -> list[str]:
@@ -19,12 +21,13 @@ def names() -> list[str]:
 
 
 @cache
-def get(name: str) -> Tableau:
-    """The tableau of method ``name``.
+def get(name: str) -> Method:
+    """The method ``name``.
 
     Raises:
         ValueError: if there is no such method; the message lists all and suggests the nearest.
     """
     if name not in names():
         raise unknown_name("method", name, names())
-    return import_module(f"{__name__}.{name}").TABLEAU
+    module = import_module(f"{__name__}.{name}")
+    return module.METHOD if hasattr(module, "METHOD") else ExplicitRungeKutta(module.TABLEAU)

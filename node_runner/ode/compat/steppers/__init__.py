@@ -61,7 +61,7 @@ def get(
                 f"{' and '.join(known) or 'none but those of the grid'}"
             )
     if method in EXPLICIT:
-        return Explicit(method, methods.get(EXPLICIT[method]))
+        return Explicit(method, methods.get(EXPLICIT[method]).tableau)
     if method in ADAMS:
         return Adams(method, ADAMS[method], rtol=rtol, atol=atol, **options)
     return Implicit(method, implicit.get(method), **options)

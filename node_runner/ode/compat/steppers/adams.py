@@ -28,7 +28,7 @@ from .protocol import Field, Span, Time, increment, number
 
 FEWEST = 3  # rates that a formula takes; before there are as many, and so at the start, rk4 steps
 MOST = 12
-START = Explicit("rk4", methods.get("rk38"))
+START = Explicit("rk4", methods.get("rk38").tableau)
 
 
 @dataclass(frozen=True)
