@@ -37,7 +37,7 @@ from ..tolerance import Norm
 __all__ = ["Adams", "HistoryPolynomial", "RateHistory", "adams_weights", "scaled_times"]
 
 MAX_ORDER = 12
-AIM = 0.5  # error ratio that a step aims at, of the 1 that is allowed
+AIM = 0.2  # error ratio that a step aims at; 0.5 costs 7 % less and errs three times as much
 GRID = 64.0  # denominators of times that step doubling and halving produce
 SPARE_ROWS = 8  # rows of the buffer beyond the history; when they are used up, it is moved back
 
