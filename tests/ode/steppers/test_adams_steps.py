@@ -372,6 +372,23 @@ def test_graph_changes_no_value(name):
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("graph", [False, True])
+def test_f_may_return_the_same_memory_each_time(name, graph):
+    method, options = METHODS[name]
+    f, y0, *_ = problem("logistic")
+    memory = torch.empty_like(y0)
+
+    def reusing(t, y):
+        return memory.copy_(f(t, y))
+
+    with torch.no_grad():
+        found, expected = (
+            solve(method, g, y0, 0.0, 1.5, graph=graph, **options).final for g in (reusing, f)
+        )
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("graph", [False, True])
 def test_quadratures_and_entries_ride_along(name, graph):
     """y' = (v, -x), q' = x^2 + v^2: constant, so that q = t."""
     method, options = METHODS[name]
