@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from .state import Layout
@@ -132,3 +133,9 @@ class Method(Protocol):
             graph: whether y1 has a graph in y, in what f uses and in nothing else.
             judged: whether errors are wanted; not where an accepted step is taken again.
         """
+
+
+def rates_diagnosed(rates: Tensor) -> Diagnosis:
+    """What rates tell that are not finite."""
+    fine = bool(torch.isfinite(rates).all())
+    return Diagnosis("" if fine else "f returned NaN or inf")

@@ -12,12 +12,12 @@ from ..dynamo import run_eagerly
 from ..loop import Path
 from ..problem import Problem
 from ..protocol import Integrator
-from ..state import Layout
 from ..stepper import Method
+from ..tableau import Tableau
 from ..tolerance import Norm, Tolerances, plain
 from ..transforms import refuse_batched, refuse_tangents
 from .again import Once
-from .backward_field import BackwardField
+from .backward_field import BackwardField, QuadratureField
 from .captured_tensors import CapturedTensors, solve_without_graph
 from .drift import Drift, Kept, Pairs, backward_failure_explained, warn_of_drift
 from .vjp import CapturedVJP
@@ -56,6 +56,7 @@ class Adjoint:
             quadrature (Kidger et al. 2021, arXiv:2009.09457, the seminorm); "full" puts its error
             in as well, as the original code does.
         strict: False takes what f uses besides y0 and ``params`` for constants.
+        solver: a ``Solver`` with another method, or other steps, for the way back.
 
     A parameter that f does not use has a gradient of zero, not None.
 
@@ -70,6 +71,7 @@ class Adjoint:
     atol: float | None = None
     norm: Literal["state", "full"] = "state"
     strict: bool = True
+    solver: Integrator | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in ("state", "full"):
@@ -145,7 +147,8 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     outputs, *_ = ctx.saved_tensors  # refused if a tensor has been changed in place
     problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.fed_width
     policy, vjp = ctx.policy, CapturedVJP(ctx.captured)
-    field = BackwardField(problem, vjp, ctx.solver.scheme.tableau, policy.norm == "full")
+    solver = policy.solver or ctx.solver
+    field = backward_field(policy, solver, problem, vjp)
     drift = Drift(problem, ctx.start.tensor(), outputs, tolerances(policy, ctx.solver))
     carry = torch.zeros_like(cotangents[-1])
     path = None
@@ -154,14 +157,15 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         field.quadrature_adjoint = carry[n:]
         start = torch.cat([outputs[i - 1, :n], carry[:n]])
         if path is None:
-            path = backward_path(policy, ctx.solver, problem, field, ts[i], start)
+            path = backward_path(policy, solver, problem, field, ts[i], start)
         else:
-            path.jump(start)
+            path.jump(field.state(start))
         field.jump_at = ts[i - 1]
         for step in path.advance(ts[i - 1]):
             field.accept(step.t1 - step.t0)
+        field.finish(path.y)
         drift.compare(i - 1, path.y[:n], carry)
-        carry = torch.cat([path.y[n:], carry[n:]])
+        carry = torch.cat([path.y[n : 2 * n], carry[n:]])
     finite, harmful = drift.read(torch.isfinite(path.y).all())
     if not finite:
         path.fail("the adjoint is not finite at the end of the backward solve")
@@ -188,24 +192,36 @@ def backward_path(
 ) -> Path:
     """The path of (y, a), measured entry by entry like y."""
     n, fed = problem.layout.fed_width, problem.layout.fed
-    layout = Layout(
+    layout = field.layout(
         (*problem.layout.entries(start[:n])[:fed], *problem.layout.entries(start[n:])[:fed])
     )
+    sums, full = len(layout.sizes) - 2 * fed, policy.norm == "full"
     rtol, atol = (
-        own if own is not None else both_halves(forward, fed)
+        own if own is not None else both_halves(forward, fed, sums)
         for own, forward in ((policy.rtol, solver.rtol), (policy.atol, solver.atol))
     )
-    norm = Norm(layout, rtol, atol, problem.weights[:fed] * 2)
-    if policy.norm == "full" and field.vjp.tensors:
+    norm = Norm(layout, rtol, atol, [*problem.weights[:fed] * 2, *[float(full)] * sums])
+    if full and field.vjp.tensors and not sums:
         norm.extra = lambda: field.error_ratios(tightest(rtol), tightest(atol))
-    return solver.path(field, layout, t, start, norm, problem.stats.backward, graph=False)
+    state = field.state(start)
+    return solver.path(field, layout, t, state, norm, problem.stats.backward, graph=False)
 
 
-def both_halves(tolerance: Tolerances, fed: int) -> Tolerances:
-    """Tolerances of y's entries, for y and for a."""
-    return (
-        tolerance if isinstance(tolerance, (int, float)) else [*tolerance[:fed], *tolerance[:fed]]
-    )
+def backward_field(
+    policy: Adjoint, solver: Integrator, problem: Problem, vjp: CapturedVJP
+) -> BackwardField:
+    """With the weights of the stages where the method has some, else with quadratures."""
+    tableau = getattr(solver.scheme, "tableau", None)
+    if isinstance(tableau, Tableau):
+        return BackwardField(problem, vjp, tableau, policy.norm == "full")
+    return QuadratureField(problem, vjp)
+
+
+def both_halves(tolerance: Tolerances, fed: int, sums: int) -> Tolerances:
+    """Tolerances of y's entries, for y and for a, and the tightest for the parameters' sums."""
+    if isinstance(tolerance, (int, float)):
+        return tolerance
+    return [*tolerance[:fed], *tolerance[:fed], *[tightest(tolerance)] * sums]
 
 
 def tightest(tolerance: Tolerances) -> float:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..problem import Problem
+from ..state import Layout, Quadrature
 from ..tableau import Tableau
 from .captured_tensors import add
 from .vjp import CapturedVJP
@@ -39,6 +40,14 @@ class BackwardField:
         self.error: Sums = list(self.totals)  # the same weighted by b_error
 
     def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
+        rates, gradients = self.evaluate(stage, t, flat, self.uses_params(stage, t))
+        self.sum_params(stage, gradients)
+        return rates
+
+    def evaluate(
+        self, stage: int | None, t: float, flat: Tensor, uses_params: bool
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Rates of y and a, and a^T df/dtheta where it is wanted."""
         layout = self.problem.layout
         n = layout.fed_width
         with torch.enable_grad():
@@ -47,19 +56,25 @@ class BackwardField:
             found = self.right_side(stage, t, y)
             if stage in (0, 1):  # once a step or oftener
                 self.vjp.look(found, [y])
-            cotangents = layout.entries(torch.cat([flat[n:], self.quadrature_adjoint]))
+            cotangents = layout.entries(torch.cat([flat[n : 2 * n], self.quadrature_adjoint]))
             live = [
                 (rate, a) for rate, a in zip(found, cotangents, strict=True) if rate.requires_grad
             ]
             decay, gradients = None, []
             if live:
                 results, known = zip(*live, strict=True)
-                tensors = self.uses_params(stage, t)
-                (decay,), gradients = self.vjp(results, [y], known, tensors=tensors)
-                gradients = gradients if tensors else []
-        self.sum_params(stage, gradients)
+                (decay,), gradients = self.vjp(results, [y], known, tensors=uses_params)
+                gradients = gradients if uses_params else []
         decay = torch.zeros_like(y) if decay is None else decay.neg()
-        return [*(rate.detach() for rate in found[: layout.fed]), decay]
+        return [*(rate.detach() for rate in found[: layout.fed]), decay], gradients
+
+    def state(self, y_and_a: Tensor) -> Tensor:
+        """What is solved for: y and a alone."""
+        return y_and_a
+
+    def layout(self, y_and_a: tuple[Tensor, ...]) -> Layout:
+        """Of that, from its entries."""
+        return Layout(y_and_a)
 
     def uses_params(self, stage: int | None, t: float) -> bool:
         """Whether the parameter quadrature has weight at this stage, or at stage 0 of the step
@@ -91,6 +106,9 @@ class BackwardField:
         add(self.totals, self.trial, -dt)
         self.first = self.last
 
+    def finish(self, state: Tensor) -> None:
+        """A stretch between two outputs ends in ``state``."""
+
     def error_ratios(self, rtol: float, atol: float) -> Tensor:
         """RMS error of the parameter quadrature over its tolerance and |dt|, one number a
         parameter.
@@ -104,3 +122,45 @@ class BackwardField:
             if e is not None
         ]
         return torch.stack(ratios) if ratios else self.vjp.tensors[0].new_zeros(0)
+
+
+class QuadratureField(BackwardField):
+    """The same for methods of any kind: the parameter quadratures are a part of the state, which
+    the field does not see.
+    """
+
+    def __init__(self, problem: Problem, vjp: CapturedVJP) -> None:
+        self.problem, self.vjp = problem, vjp
+        self.right_side = problem.right_side(problem.stats.backward)
+        self.quadrature_adjoint: Tensor | None = None
+        self.jump_at: float | None = None
+        self.totals: Sums = [None] * len(vjp.tensors)
+
+    def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
+        rates, gradients = self.evaluate(stage, t, flat, bool(self.vjp.tensors))
+        found = gradients or [None] * len(self.vjp.tensors)
+        sums = zip(found, self.vjp.tensors, strict=True)
+        dtype = flat.dtype
+        return [
+            *rates,
+            *(torch.zeros_like(x, dtype=dtype) if g is None else -g.to(dtype) for g, x in sums),
+        ]
+
+    def state(self, y_and_a: Tensor) -> Tensor:
+        many = sum(x.numel() for x in self.vjp.tensors)
+        return torch.cat([y_and_a, y_and_a.new_zeros(many)])
+
+    def layout(self, y_and_a: tuple[Tensor, ...]) -> Layout:
+        like = {"dtype": y_and_a[0].dtype, "device": y_and_a[0].device}
+        sums = [Quadrature(torch.zeros(x.shape, **like)) for x in self.vjp.tensors]
+        return Layout(y_and_a, sums)
+
+    def accept(self, dt: float) -> None:
+        """Nothing: the solve itself sums."""
+
+    def finish(self, state: Tensor) -> None:
+        many = [x.numel() for x in self.vjp.tensors]
+        if many:
+            parts = state[-sum(many) :].split(many)
+            shaped = [part.view(x.shape) for part, x in zip(parts, self.vjp.tensors, strict=True)]
+            add(self.totals, shaped)

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ..state import Layout
 from ..step import OwnRates
-from ..stepper import Attempt, Interpolant, Rates, Stepper
+from ..stepper import Attempt, Diagnosis, Interpolant, Rates, Stepper, rates_diagnosed
 from ..tolerance import Norm
 
 __all__ = ["Adams", "HistoryPolynomial", "RateHistory", "adams_weights", "scaled_times"]
@@ -67,13 +67,16 @@ class Adams:
     one_step = False
     dense = True
     implicit = False
+    variable = True
     exponent = 2  # of the first step, which has order 1
 
     def __post_init__(self) -> None:
         if not (1 <= self.order <= MAX_ORDER and int(self.order) == self.order):
             raise ValueError(f"order is {self.order!r}, must be an integer from 1 to {MAX_ORDER}")
 
-    def start(self, f: Rates, layout: Layout, norm: Norm, graph: bool) -> Stepper:
+    def start(
+        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+    ) -> Stepper:
         """Return the stepper of one solve."""
         return AdamsStepper(self, f, layout, norm, graph)
 
@@ -152,6 +155,9 @@ class AdamsStepper:
         return HistoryPolynomial(
             trial.t0, trial.t1, trial.y0, self.history.kept(k), (1.0, *trial.nodes[:k])
         )
+
+    def diagnose(self) -> Diagnosis:
+        return rates_diagnosed(self.history.newest(len(self.history.times)))
 
     def _evaluate_start(self, t: float, y: Tensor) -> None:
         """Make f(t, y) the newest rate of the history."""
@@ -473,6 +479,9 @@ class HistoryPolynomial:
 
     def __init__(self, t0: float, t1: float, y0: Tensor, rates: Tensor, nodes: Nodes) -> None:
         self.t0, self.dt, self.y0, self.rates, self.nodes = t0, t1 - t0, y0, rates, nodes
+
+    def kept(self) -> HistoryPolynomial:
+        return self
 
     def at(self, times: list[float]) -> Tensor:
         theta = torch.tensor([(t - self.t0) / self.dt for t in times], dtype=torch.float64)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..state import Layout
-from ..stepper import Attempt, Interpolant, Rates, Stepper
+from ..stepper import Attempt, Diagnosis, Interpolant, Rates, Stepper, rates_diagnosed
 from ..tolerance import Norm
 from ..transforms import values_of
 from .adams import HistoryPolynomial, RateHistory, adams_weights, scaled_times
@@ -63,6 +63,7 @@ class FixedAdams:
     one_step = False
     dense = True
     implicit = False  # no Newton iteration
+    variable = False
 
     def __post_init__(self) -> None:
         if not (1 <= self.max_order <= MAX_ORDER and int(self.max_order) == self.max_order):
@@ -94,7 +95,9 @@ class FixedAdams:
         """As for the other methods without an estimate: the order."""
         return self.order
 
-    def start(self, f: Rates, layout: Layout, norm: Norm, graph: bool) -> Stepper:
+    def start(
+        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+    ) -> Stepper:
         """Return the stepper of one solve."""
         return FixedAdamsStepper(self, f, layout, graph)
 
@@ -151,6 +154,9 @@ class FixedAdamsStepper:
         if not self.method.corrects:
             return HistoryPolynomial(t0, t1, y0, rates[1:], nodes)
         return HistoryPolynomial(t0, t1, y0, rates, (1.0, *nodes))
+
+    def diagnose(self) -> Diagnosis:
+        return rates_diagnosed(self.history.newest(len(self.history.times)))
 
     def _evaluate_start(self, t: float, y: Tensor) -> None:
         """Make f(t, y) the newest rate of the history."""
@@ -232,6 +238,9 @@ class HermiteCubic:
 
     def __init__(self, t0: float, t1: float, y0: Tensor, y1: Tensor, rates: Tensor) -> None:
         self.t0, self.dt, self.y0, self.y1, self.rates = t0, t1 - t0, y0, y1, rates
+
+    def kept(self) -> HermiteCubic:
+        return self
 
     def at(self, times: list[float]) -> Tensor:
         theta = torch.tensor([(t - self.t0) / self.dt for t in times], dtype=torch.float64)

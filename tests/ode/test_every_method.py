@@ -1,0 +1,189 @@
+"""Laws of every method of the folder, of whatever kind, through ``Solver``."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from gradient_cases import gradients, make_case
+from ode_problems import ALL, Net, logistic, logistic_exact, slope
+
+from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, methods
+
+STARTS = torch.tensor([[0.2, 0.9], [1.4, 0.5]], dtype=torch.float64)  # rows that do not see others
+ADAPTIVE = [name for name in ALL if methods.get(name).adaptive]
+FIXED = [name for name in ALL if not methods.get(name).adaptive]
+DENSE = [name for name in ALL if methods.get(name).dense]
+
+
+def tolerance(name):
+    """At which a solve takes some tens of steps."""
+    return 1e-4 if methods.get(name).order <= 3 else 1e-7
+
+
+def solver_of(name, tol=None, step_size=0.02, **options):
+    if methods.get(name).adaptive:
+        tol = tolerance(name) if tol is None else tol
+        return Solver(name, tol, tol, **options)
+    return Solver(name, step_size=step_size, **options)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_the_error_falls_with_the_step_as_the_order_says(name):
+    """At the end, on steps that divide the interval and on some that do not."""
+    order = methods.get(name).order
+    sizes = [0.2, 0.1, 0.05] if order > 4 else [0.08, 0.04, 0.02]
+    errors = []
+    for size in sizes:
+        end = Solver(name, step_size=size)(logistic, STARTS, [0.0, 1.61]).final
+        errors.append((end - logistic_exact(torch.tensor(1.61), STARTS)).abs().max().item())
+    assert slope(sizes, errors) > order - 0.35, errors
+
+
+@pytest.mark.parametrize("ts", [(0.0, 0.3, 0.35, 1.7), (1.7, 0.2)], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_the_error_is_near_the_tolerance_and_falls_with_it(name, ts):
+    errors = []
+    for tol in (1e2 * tolerance(name), tolerance(name)):
+        y0 = logistic_exact(torch.tensor(ts[0]), STARTS)
+        ys = solver_of(name, tol)(logistic, y0, ts).ys
+        exact = torch.stack([logistic_exact(torch.tensor(t), STARTS) for t in ts])
+        errors.append((ys - exact).abs().max().item())
+        assert errors[-1] < (2000 if name == "fehlberg2" else 60) * tol
+    assert errors[1] < errors[0] / 3
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_the_solution_between_steps_is_as_good_as_at_them(name):
+    """Where f is never called outside the interval."""
+    times = torch.linspace(0.0, 1.6, 33, dtype=torch.float64)
+    seen = []
+
+    def f(t, y):
+        seen.append(t.item())
+        return logistic(t, y)
+
+    dense = solver_of(name).dense(f, STARTS, 0.0, 1.6)
+    exact = torch.stack([logistic_exact(t, STARTS) for t in times])
+    between = (dense(times) - exact).abs().max().item()
+    ends = dense(dense.ts) - torch.stack(
+        [logistic_exact(torch.tensor(t), STARTS) for t in dense.ts]
+    )
+    assert between < 5 * ends.abs().max().item() + 1e-9
+    assert 0.0 <= min(seen) and max(seen) <= 1.6
+    step = (dense(0.7 + 1e-6) - dense(0.7 - 1e-6)) / 2e-6
+    slope = logistic(torch.tensor(0.7), dense(0.7))
+    torch.testing.assert_close(step, slope, rtol=0, atol=max(1e-3, 1e3 * tolerance(name)))
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_an_event_is_found(name):
+    hit = solver_of(name).event(
+        lambda t, y: -y, torch.ones(2, dtype=torch.float64), 0.0, lambda t, y: y[0] - 0.5, t_end=9.0
+    )
+    assert hit.found
+    allowed = 0.02 if methods.get(name).order == 1 else 1e-3
+    assert hit.t.item() == pytest.approx(0.693147, abs=allowed)
+
+
+def strategies(name):
+    kept = [Replay(), Replay(2)] if methods.get(name).one_step else []
+    return [Direct(), *kept, Adjoint()]
+
+
+@cache
+def reference(kind):
+    """Gradients of dopri8 at 1e-11."""
+    return gradients(Solver("dopri8", 1e-11, 1e-11), make_case(kind), times=False)[0]
+
+
+@pytest.mark.parametrize("kind", ["tensor", "tuple", "quadratures"])
+@pytest.mark.parametrize("name", ALL)
+def test_gradients_are_those_of_the_flow(name, kind):
+    """By every strategy, with several outputs; Direct and Replay agree far better."""
+    options = {"jacobian": "full"} if methods.get(name).implicit else {}
+    case, exact, found = make_case(kind), reference(kind), []
+    for gradient in strategies(name):
+        solver = solver_of(name, step_size=0.01, gradient=gradient, **options)
+        found.append(gradients(solver, case, times=False)[0])
+    size = max(g.abs().max().item() for g in exact.values())
+    order = methods.get(name).order
+    allowed = size * {1: 0.1, 2: 2e-2, 3: 2e-2}.get(order, 1e-4)
+    for each in found:
+        assert max((each[k] - exact[k]).abs().max().item() for k in exact) < allowed
+    if methods.get(name).one_step:
+        tight = 1e-9 if not methods.get(name).implicit else 30 * tolerance(name)
+        assert max((found[0][k] - found[1][k]).abs().max().item() for k in exact) < tight * size
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if not methods.get(n).one_step])
+def test_a_method_that_remembers_steps_is_not_replayed(name):
+    with pytest.raises(ValueError, match="gradient=replay takes each step again by itself"):
+        solver_of(name, gradient=Replay())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_float32_entries_of_zero_weight_and_rest(name):
+    """A state at rest stays there; a quadrature rides along."""
+    y0 = torch.ones(3, 2)
+    beside = [Quadrature(torch.zeros(()), weight=0.0)]
+    found = solver_of(name, 1e-3)(
+        lambda t, y: (torch.zeros_like(y), (torch.ones(()),)), y0, [0.0, 1.0], quadratures=beside
+    )
+    assert torch.equal(found.final, y0) and found.final.dtype == torch.float32
+    assert found.quadratures[0][-1].item() == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_a_solve_that_blows_up_ends_by_an_error_within_its_cap(name):
+    solver = solver_of(name, 1e-5, max_steps=400)
+    with pytest.raises(SolverError) as caught:
+        solver(lambda t, y: y * y, torch.ones(2, dtype=torch.float64), [0.0, 2.0])
+    assert sum(caught.value.steps) <= 400 and caught.value.cause
+    assert caught.value.t == pytest.approx(1.0, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nan_is_named(name):
+    solver = solver_of(name, 1e-4, step_size=0.05)
+    with pytest.raises(SolverError) as caught:
+        solver(lambda t, y: torch.sqrt(0.5 - t) * y, torch.ones(2), [0.0, 1.0])
+    assert "NaN" in str(caught.value) or "not finite" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_caller_may_change_what_is_returned(name):
+    """And f may write again to what it has returned."""
+    memory = torch.zeros(2, 2, dtype=torch.float64)
+
+    def f(t, y):
+        return torch.mul(y, -1.0, out=memory)
+
+    y0 = STARTS.clone()
+    with torch.no_grad():
+        found = solver_of(name)(f, y0, [0.0, 0.5, 1.0])
+    before = found.ys.clone()
+    y0.zero_()
+    assert torch.equal(found.ys, before)
+    torch.testing.assert_close(found.ys[0], STARTS)
+    torch.testing.assert_close(
+        found.final, STARTS * torch.exp(torch.tensor(-1.0)), rtol=0.02, atol=0
+    )
+
+
+def test_a_net_is_trained_by_each_kind():
+    torch.manual_seed(0)
+    goal = torch.randn(3, dtype=torch.float64)
+    for name in ("dopri5", "adams"):
+        net = Net(3)
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+        losses = []
+        for _ in range(15):
+            end = solver_of(name, 1e-3)(net, torch.zeros(3, dtype=torch.float64), [0.0, 1.0]).final
+            loss = (end - goal).square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0] / 2
