@@ -171,6 +171,7 @@ class Newton:
         fed = layout.fed_width
         self.rtol, self.atol = (x[:fed] if x.dim() else x for x in (norm.rtol, norm.atol))
         self.jacobians: Tensor | None = None  # (m or 1, B, D, D)
+        self.stale = True  # they are to be renewed
         self.factors: tuple[Tensor, Tensor] | None = None
         self.scale: Tensor | None = None  # that the factors hold
         self.eta = 1.0  # theta / (1 - theta) of the last iteration
@@ -201,7 +202,7 @@ class Newton:
         with forward_ad._set_fwd_grad_enabled(False):
             equations = Equations(self.f, self.blocks, times, base.detach(), scale)
             iterate = self._to_tolerance if self.adaptive else self._to_rounding
-            fresh = self.jacobians is None
+            fresh = self.stale
             try:
                 return self._iterate(iterate, equations, guess.detach())
             except StepFailed:
@@ -223,16 +224,26 @@ class Newton:
         residual = equations.residual(z, equations.rates(z))
         return Solution.apply(residual, z, equations) if residual.requires_grad else z
 
+    @torch.no_grad()
+    def damped(self, vector: Tensor, scale: float) -> Tensor:
+        """(I - scale J)^-1 vector with the last Jacobian, shape (fed_width,)."""
+        if not vector.numel():
+            return vector
+        rows = self.blocks.split(vector)
+        identity = torch.eye(self.blocks.columns, dtype=rows.dtype, device=rows.device)
+        solved = torch.linalg.solve_ex(identity - scale * self.jacobians[0], rows[..., None])[0]
+        return self.blocks.join(solved[..., 0])
+
     def _iterate(self, iterate: Callable, equations: Equations, guess: Tensor) -> Tensor:
-        """The solution with the Jacobian at hand, or one at the first guess; a failure drops it."""
-        if self.jacobians is None:
+        """The solution with the Jacobian at hand, or one at the first guess; a failure marks it."""
+        if self.stale:
             self._renew(equations, guess[:1])
         elif self.scale is not equations.scale:
             self._factor(equations)
         try:
             return iterate(equations, guess)
         except StepFailed:
-            self.jacobians, self.eta = None, 1.0
+            self.stale, self.eta = True, 1.0
             raise
 
     def _to_tolerance(self, equations: Equations, z: Tensor) -> Tensor:
@@ -263,10 +274,8 @@ class Newton:
         )
 
     def _judge(self, theta: float, eta: float) -> None:
-        """Keep the rate of convergence, and drop a Jacobian with which it is slow."""
-        self.eta = eta
-        if theta > SLOW:
-            self.jacobians = None
+        """Keep the rate of convergence, and have a Jacobian renewed with which it is slow."""
+        self.eta, self.stale = eta, theta > SLOW
 
     def _to_rounding(self, equations: Equations, z: Tensor) -> Tensor:
         """The solution to rounding; where that is slow, with the Jacobian of each stage's point."""
@@ -303,6 +312,7 @@ class Newton:
         """Take the Jacobians at points, the first stages', and the factors they give."""
         pairs = zip(equations.times, points, strict=False)
         self.jacobians = torch.stack([self._jacobian(t, point) for t, point in pairs])
+        self.stale = False
         self.evaluated += len(points)
         self._factor(equations)
 

@@ -1,0 +1,304 @@
+"""Implicit Runge-Kutta steps: diagonally implicit ones stage by stage, others block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..state import Layout
+from ..stepper import Attempt, Rates
+from ..tableau import Row
+from ..tolerance import Norm
+from ..transforms import refuse_functorch
+from .implicit_tableau import ImplicitTableau
+from .newton import Jacobian, Newton
+
+Block = tuple[Row, ...]  # the part of a that couples the stages of a block
+
+ITERATIONS, ITERATIONS_FIXED = 10, 100  # a fixed step has no second try
+
+
+@dataclass(frozen=True)
+class ImplicitRungeKutta:
+    """k_i = f(t + c_i dt, y + dt sum_j a_ij k_j), y_new = y + dt sum_i b_i k_i, solved by Newton's
+    iteration.
+
+    The rate of a stage is taken from its equation, k = (z - base) / (a_ii dt), not from f at its
+    point z, which would magnify what the iteration leaves by the stiffness of f (Hairer, Wanner,
+    Solving ODEs II, IV.8). The gradient is that of the solution of the equations, not of the
+    iterations, and cannot be differentiated again.
+
+    Args:
+        tableau: its coefficients.
+        jacobian: "rows" for a batch whose rows do not see each other, "full" for any f.
+        iterations: of Newton's in a stage, at most: 10 with step-size control and 100 without
+            unless given.
+        fixed: leave the error estimate alone and solve to rounding.
+
+    Example:
+        >>> trapezoid = ImplicitTableau(2, (0.0, 1.0), ((0.0, 0.0), (0.5, 0.5)), (0.5, 0.5))
+        >>> ImplicitRungeKutta(trapezoid, jacobian="full").order
+        2
+    """
+
+    tableau: ImplicitTableau
+    jacobian: Jacobian = "rows"
+    iterations: int | None = None
+    fixed: bool = False
+
+    one_step = True
+    implicit = True
+
+    @property
+    def order(self) -> int:
+        return self.tableau.order
+
+    @property
+    def adaptive(self) -> bool:
+        return self.tableau.adaptive and not self.fixed
+
+    @property
+    def dense(self) -> bool:
+        return self.tableau.dense
+
+    @property
+    def exponent(self) -> int:
+        return self.tableau.exponent
+
+    def start(self, f: Rates, layout: Layout, norm: Norm, graph: bool) -> ImplicitStepper:
+        """A solve by this method; see ``stepper.Method``.
+
+        Raises:
+            ValueError: for options out of range.
+            NotImplementedError: inside a transform of torch.func.
+        """
+        refuse_functorch("an implicit method", "an explicit method such as dopri5 or rk4")
+        iterations = self.iterations
+        if iterations is None:
+            iterations = ITERATIONS if self.adaptive else ITERATIONS_FIXED
+        newton = Newton(f, layout, norm, self.jacobian, iterations, self.adaptive)
+        return ImplicitStepper(self, f, layout, newton, graph)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that has been computed.
+
+    Attributes:
+        k: rates of its stages, each (width,).
+        start, end: rates at its ends, as far as they are there.
+    """
+
+    t0: float
+    t1: float
+    y0: Tensor
+    y1: Tensor
+    k: tuple[Tensor, ...]
+    start: Tensor | None
+    end: Tensor | None
+
+
+class ImplicitStepper:
+    """One solve: keeps the rate at the end of a step, the Jacobian and the last step taken."""
+
+    def __init__(
+        self, method: ImplicitRungeKutta, f: Rates, layout: Layout, newton: Newton, graph: bool
+    ) -> None:
+        self.method, self.tableau = method, method.tableau
+        self.f, self.layout, self.newton, self.graph = f, layout, newton, graph
+        self.rate: Tensor | None = None  # f where the next step starts
+        self.taken: Taken | None = None
+        self.scales: tuple[float, dict[Block, Tensor]] = (0.0, {})
+
+    def first_rate(self, t: float, y: Tensor) -> Tensor:
+        """f(t, y), kept for the step from there."""
+        if self.rate is None:
+            self.rate = self._evaluate(0, t, y)
+        return self.rate.detach()
+
+    def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
+        """A step from (t0, y) to t1.
+
+        Raises:
+            StepFailed: where the iteration finds none.
+        """
+        with torch.set_grad_enabled(self.graph and torch.is_grad_enabled()):
+            self.taken = self._take(t0, t1, y)
+        error = self._error(t1 - t0, self.taken.k) if self.method.adaptive else None
+        return Attempt(self.taken.y1, error)
+
+    def accept(self) -> None:
+        self.rate = self.taken.end
+
+    def interpolant(self) -> Hermite:
+        """Of order 3, or 4 with the tableau's bump; at one or two evaluations where the rates at
+        the ends are not among the stages.
+        """
+        step = self.taken
+        start, end = step.start, step.end
+        if start is None:
+            start = self._evaluate(0, step.t0, step.y0)
+        if end is None:
+            end = self._evaluate(0, step.t1, step.y1)
+        self.taken, self.rate = replace(step, start=start, end=end), end
+        bump = combined(None, step.k, self.tableau.bump, 1.0) if self.tableau.bump else None
+        return Hermite(step.t0, step.t1, step.y0, step.y1, start, end, bump)
+
+    def restart(self) -> None:
+        """The Jacobian is kept: an iteration that it no longer serves asks for another."""
+        self.rate = None
+
+    def _evaluate(self, stage: int | None, t: float, y: Tensor) -> Tensor:
+        """f in a tensor that f does not write to again, (width,)."""
+        with torch.set_grad_enabled(self.graph and torch.is_grad_enabled()):
+            return self.layout.flatten(self.f(stage, t, y)).clone()
+
+    def _take(self, t0: float, t1: float, y: Tensor) -> Taken:
+        tableau, dt = self.tableau, t1 - t0
+        k: list[Tensor] = []
+        z = y[: self.layout.fed_width]
+        for first, end in tableau.blocks:
+            if tableau.explicit(first):
+                k.append(self._explicit(first, t0, t1, y, k))
+                continue
+            points, rates = self._implicit((first, end), t0, t1, y, k, z)
+            k, z = k + rates, points[-1]
+        y1 = combined(y, k, tableau.b, dt)
+        if tableau.stiffly_accurate:  # the last point, to the last bit
+            y1 = torch.cat([z, y1[len(z) :]]) if len(z) < len(y1) else z
+        start = k[0] if tableau.explicit(0) else self.rate
+        end = k[-1] if tableau.stiffly_accurate else None
+        return Taken(t0, t1, y, y1, tuple(k), start, end)
+
+    def _explicit(self, stage: int, t0: float, t1: float, y: Tensor, k: list[Tensor]) -> Tensor:
+        if stage == 0:
+            self.first_rate(t0, y)
+            return self.rate
+        point = combined(y, k, self.tableau.a[stage], t1 - t0)
+        return self._evaluate(stage, self._time(stage, t0, t1), point)
+
+    def _implicit(
+        self, block: tuple[int, int], t0: float, t1: float, y: Tensor, k: list[Tensor], z: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Points (m, fed_width) of the stages of a block, and their rates."""
+        stages, fed, dt = range(*block), self.layout.fed_width, t1 - t0
+        known = [rate[:fed] for rate in k]
+        base = torch.stack([combined(y[:fed], known, self.tableau.a[i], dt) for i in stages])
+        times = [self._time(i, t0, t1) for i in stages]
+        coupling = tuple(row[slice(*block)] for row in self.tableau.a[slice(*block)])
+        scale = self._scale(dt, coupling, base)
+        guess = self._guess(base, scale, known, z)
+        points = self.newton.solve(times, base, scale, guess)
+        if self.graph:
+            points = self.newton.attached(times, base, scale, points)
+        rates = inverse(coupling, base.dtype, base.device) @ ((points - base) / dt)
+        return points, self._with_quadratures(stages, times, points, rates)
+
+    @torch.no_grad()
+    def _guess(self, base: Tensor, scale: Tensor, k: list[Tensor], z: Tensor) -> Tensor:
+        """Points as if the last rate went on, shape (m, fed_width). With fixed steps, which may be
+        far from what that rate can tell, the last point.
+        """
+        if self.method.adaptive and k:
+            return base + scale.sum(1, keepdim=True) * k[-1]
+        return z.expand_as(base)
+
+    def _with_quadratures(
+        self, stages: range, times: list[float], points: Tensor, rates: Tensor
+    ) -> list[Tensor]:
+        """The rates (m, fed_width) of a block, those of quadratures, which are f's, behind them."""
+        if self.layout.width == self.layout.fed_width:
+            return list(rates.unbind())
+        fed, found = self.layout.fed_width, []
+        for i, t, point, rate in zip(stages, times, points, rates, strict=True):
+            found.append(torch.cat([rate, self._evaluate(i, t, point)[fed:]]))
+        return found
+
+    def _time(self, stage: int, t0: float, t1: float) -> float:
+        """Of a stage. A node of 1 is t1 itself: t0 + dt may round past the end of the interval."""
+        c = self.tableau.c[stage]
+        return t1 if c == 1.0 else t0 + c * (t1 - t0)
+
+    def _scale(self, dt: float, coupling: Block, like: Tensor) -> Tensor:
+        """dt times the block, the same tensor while dt is, so that factors are."""
+        if self.scales[0] != dt:
+            self.scales = dt, {}
+        scales = self.scales[1]
+        if coupling not in scales:
+            scales[coupling] = torch.tensor(coupling, dtype=like.dtype, device=like.device) * dt
+        return scales[coupling]
+
+    @torch.no_grad()
+    def _error(self, dt: float, k: Sequence[Tensor]) -> Tensor:
+        """sum_i b_error_i k_i, filtered where the tableau asks for it, shape (width,)."""
+        error = combined(None, [rate.detach() for rate in k], self.tableau.b_error, 1.0)
+        if not self.tableau.filter:
+            return error
+        fed = self.layout.fed_width
+        return torch.cat([self.newton.damped(error[:fed], self.tableau.filter * dt), error[fed:]])
+
+
+@lru_cache(maxsize=64)
+def inverse(coupling: Block, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The inverse of a block of a, shape (m, m)."""
+    return torch.linalg.inv(torch.tensor(coupling, dtype=torch.float64)).to(device, dtype)
+
+
+def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
+    """y + dt sum_i w_i k_i in a new tensor (y itself if all weights are zero); the sum alone
+    without y.
+    """
+    for w, rate in zip(weights, k, strict=False):
+        if w:
+            y = rate * (w * dt) if y is None else torch.add(y, rate, alpha=w * dt)
+    return y
+
+
+class Hermite:
+    """The cubic with the values y0, y1 and slopes k0, k1 at the ends of a step, plus dt theta^2 (1
+    - theta)^2 bump, which leaves them as they are (Hairer, Norsett, Wanner, Solving ODEs I, II.6).
+
+    Args:
+        t0, t1: ends of the step.
+        y0, y1, k0, k1: states and rates there, shape (width,).
+        bump: shape (width,), an estimate of dt^3 y'''' / 24; None for the cubic.
+    """
+
+    def __init__(
+        self,
+        t0: float,
+        t1: float,
+        y0: Tensor,
+        y1: Tensor,
+        k0: Tensor,
+        k1: Tensor,
+        bump: Tensor | None = None,
+    ) -> None:
+        self.t0, self.dt, self.y0 = t0, t1 - t0, y0
+        self.terms = torch.stack([(y1 - y0) / self.dt, k0, k1, *([] if bump is None else [bump])])
+
+    def at(self, times: list[float]) -> Tensor:
+        """The values at times in [t0, t1], shape (len(times), width), with their graph."""
+        theta = [(t - self.t0) / self.dt for t in times]
+        return self._at(torch.tensor(theta, dtype=self.y0.dtype, device=self.y0.device))
+
+    def at_tensor(self, t: Tensor) -> Tensor:
+        """The same at t, shape (T,), differentiable in t too."""
+        return self._at(((t - self.t0) / self.dt).to(self.y0.dtype))
+
+    @torch.no_grad()
+    def slope(self, t: float) -> Tensor:
+        """The derivative at t, shape (width,), without graph."""
+        x = (t - self.t0) / self.dt
+        weights = [6 * x * (1 - x), (1 - x) * (1 - 3 * x), x * (3 * x - 2)]
+        weights.append(2 * x * (1 - x) * (1 - 2 * x))
+        return combined(None, self.terms.detach(), tuple(weights), 1.0)
+
+    def _at(self, x: Tensor) -> Tensor:
+        weights = [x * x * (3 - 2 * x), x * (1 - x) ** 2, x * x * (x - 1), x * x * (1 - x) ** 2]
+        weights = torch.stack(weights[: len(self.terms)], dim=-1)
+        return torch.addmm(self.y0, weights, self.terms, alpha=self.dt)
