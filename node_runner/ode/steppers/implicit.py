@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from .newton import Jacobian, Newton
 Block = tuple[Row, ...]  # the part of a that couples the stages of a block
 
 ITERATIONS, ITERATIONS_FIXED = 10, 100  # a fixed step has no second try
+MAGNIFIED = 6.0  # the sum of a predictor's weights, at most
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class ImplicitStepper:
             if tableau.explicit(first):
                 k.append(self._explicit(first, t0, t1, y, k))
                 continue
-            points, rates = self._implicit((first, end), t0, t1, y, k, z)
+            points, rates = self._block((first, end), t0, t1, y, k, z)
             k, z = k + rates, points[-1]
         y1 = combined(y, k, tableau.b, dt)
         if tableau.stiffly_accurate:  # the last point, to the last bit
@@ -181,7 +182,7 @@ class ImplicitStepper:
         point = combined(y, k, self.tableau.a[stage], t1 - t0)
         return self._evaluate(stage, self._time(stage, t0, t1), point)
 
-    def _implicit(
+    def _block(
         self, block: tuple[int, int], t0: float, t1: float, y: Tensor, k: list[Tensor], z: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """Points (m, fed_width) of the stages of a block, and their rates."""
@@ -191,7 +192,7 @@ class ImplicitStepper:
         times = [self._time(i, t0, t1) for i in stages]
         coupling = tuple(row[slice(*block)] for row in self.tableau.a[slice(*block)])
         scale = self._scale(dt, coupling, base)
-        guess = self._guess(base, scale, known, z)
+        guess = self._guess(block[0], base, scale, known, z)
         points = self.newton.solve(times, base, scale, guess)
         if self.graph:
             points = self.newton.attached(times, base, scale, points)
@@ -199,13 +200,14 @@ class ImplicitStepper:
         return points, self._with_quadratures(stages, times, points, rates)
 
     @torch.no_grad()
-    def _guess(self, base: Tensor, scale: Tensor, k: list[Tensor], z: Tensor) -> Tensor:
-        """Points as if the last rate went on, shape (m, fed_width). With fixed steps, which may be
-        far from what that rate can tell, the last point.
+    def _guess(self, stage: int, base: Tensor, scale: Tensor, k: list[Tensor], z: Tensor) -> Tensor:
+        """Points whose rates follow those of the stages before, shape (m, fed_width). With fixed
+        steps, which may be too long for that, the point of the last stage.
         """
-        if self.method.adaptive and k:
-            return base + scale.sum(1, keepdim=True) * k[-1]
-        return z.expand_as(base)
+        if not (self.method.adaptive and k):
+            return z.expand_as(base)
+        rate = combined(None, k, predictor(self.tableau.c, stage), 1.0)
+        return base + scale.sum(1, keepdim=True) * rate
 
     def _with_quadratures(
         self, stages: range, times: list[float], points: Tensor, rates: Tensor
@@ -240,6 +242,20 @@ class ImplicitStepper:
             return error
         fed = self.layout.fed_width
         return torch.cat([self.newton.damped(error[:fed], self.tableau.filter * dt), error[fed:]])
+
+
+@cache
+def predictor(c: Row, stage: int) -> Row:
+    """Weights of the rates before a stage that extrapolate them to it, shape (stage,): exact for
+    the highest degree up to 2 at which they do not magnify errors, the shortest of those.
+    """
+    known = torch.tensor(c[:stage], dtype=torch.float64)
+    for degree in range(min(2, len(set(c[:stage])) - 1), 0, -1):
+        powers = torch.arange(degree + 1)
+        found = torch.linalg.pinv(known ** powers[:, None]) @ c[stage] ** powers.double()
+        if found.abs().sum() < MAGNIFIED:
+            return tuple(found.tolist())
+    return (0.0,) * (stage - 1) + (1.0,)
 
 
 @lru_cache(maxsize=64)

@@ -31,6 +31,7 @@ COUPLED = (
 )
 KAPPA = 0.03  # of the tolerance that the error of the iteration may take
 ROUNDING = 16.0  # residuals this many times the rounding of their terms are zero
+CARRIED = 0.01  # the contraction that the first iteration may expect of the last solution, at least
 SLOW = 0.1  # a contraction above this asks for a new Jacobian
 
 
@@ -248,34 +249,34 @@ class Newton:
 
     def _to_tolerance(self, equations: Equations, z: Tensor) -> Tensor:
         """The solution to a small part of the tolerance."""
-        eps = torch.finfo(z.dtype).eps
-        size = z.abs()
-        allowed = KAPPA * torch.addcmul(self.atol, size, self.rtol) + ROUNDING * eps * size
-        last, theta, eta = inf, 0.0, max(self.eta, eps) ** 0.8
-        for iteration in range(self.iterations):
+        allowed, last, theta, eta = self._allowed(z), inf, 0.0, self.eta
+        for left in reversed(range(self.iterations)):
             rates = equations.rates(z)
             delta = self._correction(equations, z, rates)
             z = z - delta
             moved = (delta / allowed).square().mean().sqrt().item()  # synchronises
             if not isfinite(moved):
                 raise self._failure(equations, rates)
-            theta = moved / last if iteration else theta
-            eta = theta / (1 - theta) if iteration and theta < 1 else eta
-            if theta < 1 and eta * moved <= 1:
-                self._judge(theta, eta)
+            if last < inf:
+                theta = moved / last
+                if theta >= 1 or theta**left / (1 - theta) * moved > 1:
+                    break  # what is left of it will not do
+                eta = theta / (1 - theta)
+            if eta * moved <= 1:
+                self.eta, self.stale = min(max(eta, CARRIED), 1.0), theta > SLOW
                 return z
-            if theta >= 1 or theta ** (self.iterations - 1 - iteration) / (1 - theta) * moved > 1:
-                if iteration:
-                    break
             last = moved
         raise StepFailed(
             f"Newton's iteration did not converge at t={equations.times[-1]:.6g}: it contracts by "
             f"{theta:.2g} an iteration"
         )
 
-    def _judge(self, theta: float, eta: float) -> None:
-        """Keep the rate of convergence, and have a Jacobian renewed with which it is slow."""
-        self.eta, self.stale = eta, theta > SLOW
+    def _allowed(self, z: Tensor) -> Tensor:
+        """The error that is left to the iteration, at least the rounding of z."""
+        size = z.abs()
+        rounding = ROUNDING * torch.finfo(z.dtype).eps * size
+        allowed = KAPPA * torch.addcmul(self.atol, size, self.rtol) + rounding
+        return allowed.clamp_min(tiny(z))
 
     def _to_rounding(self, equations: Equations, z: Tensor) -> Tensor:
         """The solution to rounding; where that is slow, with the Jacobian of each stage's point."""
@@ -344,6 +345,7 @@ def tiny(like: Tensor) -> float:
     return torch.finfo(like.dtype).tiny
 
 
+@torch.inference_mode(False)
 def jacobian(f: Callable, blocks: Blocks, t: float, z: Tensor) -> Tensor:
     """The diagonal blocks of df/dz at (t, z), shape (B, D, D), at one evaluation of f.
 
@@ -363,7 +365,7 @@ def jacobian(f: Callable, blocks: Blocks, t: float, z: Tensor) -> Tensor:
 
 def graph_of(f: Callable, t: float, z: Tensor) -> tuple[Tensor, Tensor]:
     """f(t, z) with a graph in z alone of the solve's, and that z."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         z = z.detach().clone().requires_grad_()
         return f(t, z), z
 
@@ -399,6 +401,7 @@ def differences(f: Callable, blocks: Blocks, t: float, z: Tensor, rate: Tensor) 
     return torch.stack(columns, -1)
 
 
+@torch.inference_mode(False)
 def check_rows(f: Callable, blocks: Blocks, t: float, z: Tensor) -> None:
     """Check with one random vector-Jacobian product that rows do not see each other: a cotangent in
     some rows has to leave the gradient of the others at zero.
