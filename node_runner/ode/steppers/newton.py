@@ -253,10 +253,10 @@ class Newton:
         for left in reversed(range(self.iterations)):
             rates = equations.rates(z)
             delta = self._correction(equations, z, rates)
-            z = z - delta
             moved = (delta / allowed).square().mean().sqrt().item()  # synchronises
             if not isfinite(moved):
-                raise self._failure(equations, rates)
+                raise self._failure(equations, z, rates)
+            z = z - delta
             if last < inf:
                 theta = moved / last
                 if theta >= 1 or theta**left / (1 - theta) * moved > 1:
@@ -290,7 +290,7 @@ class Newton:
             if worst <= ROUNDING:
                 return z
             if not isfinite(worst):
-                raise self._failure(equations, rates)
+                raise self._failure(equations, z, rates)
             slow = iteration > 0 and worst > SLOW * last
             if slow and renewed and part <= torch.finfo(z.dtype).eps ** (2 / 3):
                 return z  # f itself is rounded by more than its slope explains
@@ -330,10 +330,10 @@ class Newton:
             check_rows(self.f, self.blocks, t, point)
         return jacobian(self.f, self.blocks, t, point)
 
-    def _failure(self, equations: Equations, rates: Tensor) -> StepFailed:
-        """The cause of a value that is not finite."""
+    def _failure(self, equations: Equations, z: Tensor, rates: Tensor) -> StepFailed:
+        """The cause of a value that is not finite, with the rates at z."""
         where = f"at t={equations.times[-1]:.6g}"
-        if not bool(torch.isfinite(rates).all()):
+        if bool(torch.isfinite(z).all()) and not bool(torch.isfinite(rates).all()):
             return StepFailed(f"f returned NaN or inf in Newton's iteration {where}")
         if not bool(torch.isfinite(self.jacobians).all()):
             return StepFailed(f"the Jacobian of f has NaN or inf {where}")
