@@ -191,12 +191,12 @@ class ImplicitStepper:
         base = torch.stack([combined(y[:fed], known, self.tableau.a[i], dt) for i in stages])
         times = [self._time(i, t0, t1) for i in stages]
         coupling = tuple(row[slice(*block)] for row in self.tableau.a[slice(*block)])
-        scale = self._scale(dt, coupling, base)
+        scale = self._scale(dt, coupling)
         guess = self._guess(block[0], base, scale, known, z)
         points = self.newton.solve(times, base, scale, guess)
         if self.graph:
             points = self.newton.attached(times, base, scale, points)
-        rates = inverse(coupling, base.dtype, base.device) @ ((points - base) / dt)
+        rates = self._coefficients(coupling)[1] @ ((points - base) / dt)
         return points, self._with_quadratures(stages, times, points, rates)
 
     @torch.no_grad()
@@ -225,14 +225,17 @@ class ImplicitStepper:
         c = self.tableau.c[stage]
         return t1 if c == 1.0 else t0 + c * (t1 - t0)
 
-    def _scale(self, dt: float, coupling: Block, like: Tensor) -> Tensor:
-        """dt times the block, the same tensor while dt is, so that factors are."""
+    def _scale(self, dt: float, coupling: Block) -> Tensor:
+        """dt times the block, the same tensor while dt is the same, so that factors are kept."""
         if self.scales[0] != dt:
             self.scales = dt, {}
         scales = self.scales[1]
         if coupling not in scales:
-            scales[coupling] = torch.tensor(coupling, dtype=like.dtype, device=like.device) * dt
+            scales[coupling] = self._coefficients(coupling)[0] * dt
         return scales[coupling]
+
+    def _coefficients(self, coupling: Block) -> tuple[Tensor, Tensor]:
+        return coefficients(coupling, self.layout.dtype, self.layout.device)
 
     @torch.no_grad()
     def _error(self, dt: float, k: Sequence[Tensor]) -> Tensor:
@@ -259,9 +262,13 @@ def predictor(c: Row, stage: int) -> Row:
 
 
 @lru_cache(maxsize=64)
-def inverse(coupling: Block, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The inverse of a block of a, shape (m, m)."""
-    return torch.linalg.inv(torch.tensor(coupling, dtype=torch.float64)).to(device, dtype)
+@torch.inference_mode(False)
+def coefficients(
+    coupling: Block, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """A block of a and its inverse, shape (m, m), on the device."""
+    block = torch.tensor(coupling, dtype=torch.float64)
+    return block.to(device, dtype), torch.linalg.inv(block).to(device, dtype)
 
 
 def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:

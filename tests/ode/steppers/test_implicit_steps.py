@@ -1,0 +1,247 @@
+"""Implicit Runge-Kutta steps: order, stiffness, gradients, interpolants and cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from math import log2
+
+import pytest
+import torch
+from implicit_cases import Solve, robertson, smooth, van_der_pol
+from scipy.integrate import solve_ivp
+from torch.autograd import gradcheck
+
+from node_runner.ode.state import Quadrature
+from node_runner.ode.stepper import StepFailed
+from node_runner.ode.steppers.implicit import Hermite
+from node_runner.ode.steppers.implicit_methods import get, names
+
+ADAPTIVE = [name for name in names() if get(name).adaptive]
+DENSE = [name for name in names() if get(name).dense]
+INTERPOLANT = {1: 1, 2: 2, 3: 3, 4: 4, 5: 4}  # order of the interpolant, by that of the method
+PAST_THE_END = ["kvaerno5"]
+Y0 = torch.tensor([[0.3, 1.0], [0.5, -0.2]], dtype=torch.float64)
+
+
+@cache
+def reference(end):
+    return Solve(get("gauss6"), smooth, Y0).fixed(end, 24)
+
+
+@pytest.mark.parametrize("name", names())
+def test_observed_order(name):
+    method, exact = get(name), reference(1.5)
+    errors = [(Solve(method, smooth, Y0).fixed(1.5, n) - exact).norm().item() for n in (8, 16)]
+    assert log2(errors[0] / errors[1]) > method.order - 0.5
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_order_and_slope_of_the_interpolant(name):
+    method, errors = get(name), []
+    for steps in (4, 8):
+        solve = Solve(method, smooth, Y0)
+        solve.fixed(0.5, steps, dense=True)
+        middle = solve.interpolants[steps // 2]
+        t = middle.t0 + 0.5 * middle.dt
+        errors.append((middle.at([t])[0] - reference(t)).norm().item())
+        change = middle.at([t + 1e-5, t - 1e-5])
+        assert torch.allclose((change[0] - change[1]) / 2e-5, middle.slope(t), atol=1e-8)
+    assert log2(errors[0] / errors[1]) > INTERPOLANT[method.order] - 0.5
+
+
+def test_interpolant_meets_its_ends_and_times_have_a_gradient(draw):
+    y0, y1, k0, k1, bump = draw(5, 3)
+    path = Hermite(0.5, 0.7, y0, y1, k0, k1, bump)
+    assert torch.allclose(path.at([0.5, 0.7]), torch.stack([y0, y1]), atol=1e-15)
+    assert torch.allclose(path.slope(0.5), k0) and torch.allclose(path.slope(0.7), k1)
+    t = torch.tensor([0.55, 0.6], dtype=torch.float64, requires_grad=True)
+    (rates,) = torch.autograd.grad(path.at_tensor(t).sum(), t)
+    expected = [path.slope(s).sum().item() for s in t.tolist()]
+    assert rates.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_mistyped_coefficient_is_refused(name):
+    tableau = get(name).tableau
+    b = (tableau.b[0] + 1e-9, *tableau.b[1:])
+    with pytest.raises(ValueError, match="order condition of b"):
+        replace(tableau, b=b)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if get(name).tableau.bump])
+def test_a_mistyped_interpolant_is_refused(name):
+    bump = get(name).tableau.bump
+    with pytest.raises(ValueError, match="order condition of bump"):
+        replace(get(name).tableau, bump=(bump[0] + 1e-9, *bump[1:]))
+
+
+def scipy_end(f, y0, end):
+    def right(t, y):
+        return f(t, torch.from_numpy(y)).numpy()
+
+    solution = solve_ivp(right, (0, end), y0, method="Radau", rtol=1e-8, atol=1e-12)
+    return torch.from_numpy(solution.y[:, -1])
+
+
+@pytest.mark.parametrize(("name", "most"), [("kvaerno5", 17), ("kencarp5", 19), ("radau_iia5", 14)])
+def test_robertson(name, most):
+    """To the tolerance, with few evaluations a step and few Jacobians."""
+    y0 = [1.0, 0.0, 0.0]
+    solve = Solve(get(name), robertson, torch.tensor([y0], dtype=torch.float64))
+    y = solve.adaptive(40.0)
+    exact = scipy_end(robertson, y0, 40.0)
+    assert ((y - exact) / exact).abs().max() < 1e-5
+    counts, newton = solve.counts, solve.stepper.newton
+    assert counts.accepted < 80
+    assert counts.nfe < most * (counts.accepted + counts.rejected)
+    assert newton.evaluated < counts.accepted / 3
+
+
+def test_van_der_pol_past_a_jump():
+    y0 = [1.1, -0.05]
+    solve = Solve(
+        get("radau_iia5"), van_der_pol, torch.tensor([y0], dtype=torch.float64), tolerance=1e-4
+    )
+    y = solve.adaptive(10.0)
+    assert torch.allclose(y, scipy_end(van_der_pol, y0, 10.0), rtol=1e-2)
+    assert solve.counts.accepted < 200
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_a_stiff_decay_is_followed_with_long_steps(name):
+    """Prothero and Robinson's problem, of slope -1e6, where the steps are those of the smooth
+    solution cos t.
+    """
+
+    def f(t, y):
+        return -1e6 * (y - torch.cos(t)) - torch.sin(t)
+
+    solve = Solve(get(name), f, torch.ones(1, 1, dtype=torch.float64), tolerance=1e-5)
+    y = solve.adaptive(3.0, first=0.01)
+    assert abs(y.item() - torch.cos(torch.tensor(3.0)).item()) < 1e-4
+    assert solve.counts.accepted + solve.counts.rejected < 120
+
+
+@pytest.mark.parametrize("name", names())
+def test_gradient_is_that_of_the_steps(name):
+    """Of a batch with a parameter and a quadrature, by float64 differences."""
+    quadrature = Quadrature(torch.zeros(2, dtype=torch.float64))
+
+    def end(y0, w):
+        def f(t, y):
+            return smooth(t, y) * w, (y[:, 0] * w,)
+
+        return Solve(get(name), f, y0, [quadrature], graph=True).fixed(0.6, 2)
+
+    w = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(end, (Y0.clone().requires_grad_(), w), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_gradient_of_controlled_steps(name):
+    """Also where the iteration stops at the tolerance; the choice of steps is not differentiated,
+    and where no gradient is wanted there is no graph.
+    """
+    y0 = Y0.clone().requires_grad_()
+    y = Solve(get(name), smooth, y0, tolerance=1e-7, graph=True).adaptive(0.3, 0.05)
+    (found,) = torch.autograd.grad(y.sum(), y0)
+    exact = Solve(get("gauss6"), smooth, y0, graph=True).fixed(0.3, 4)
+    (expected,) = torch.autograd.grad(exact.sum(), y0)
+    assert torch.allclose(found, expected, rtol=1e-5)
+    assert not Solve(get(name), smooth, y0).adaptive(0.1, 0.05).requires_grad
+
+
+def test_gradient_cannot_be_differentiated_again():
+    y0 = Y0.clone().requires_grad_()
+    y = Solve(get("kvaerno3"), smooth, y0, graph=True).fixed(0.2, 2)
+    (once,) = torch.autograd.grad(y.sum(), y0, create_graph=True)
+    with pytest.raises(NotImplementedError, match="cannot be differentiated again"):
+        torch.autograd.grad(once.sum(), y0)
+
+
+@pytest.mark.parametrize("name", ["kencarp5", "gauss4"])
+def test_rows_take_the_steps_of_the_full_jacobian(name):
+    ends = [
+        Solve(replace(get(name), jacobian=jacobian), smooth, Y0).fixed(1.0, 5)
+        for jacobian in ("rows", "full")
+    ]
+    assert torch.allclose(*ends, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", names())
+def test_quadratures_are_integrated_beside_the_state(name):
+    """With the order of the method, and without a say in the state's steps."""
+    start = Quadrature(torch.zeros((), dtype=torch.float64))
+    with_q = Solve(get(name), lambda t, y: (smooth(t, y), [smooth(t, y).sum()]), Y0, [start])
+    y, alone = with_q.fixed(0.2, 3), Solve(get(name), smooth, Y0).fixed(0.2, 3)
+    assert torch.equal(y[:4], alone)
+    assert y[4].item() == pytest.approx((alone - Y0.reshape(-1)).sum().item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", names())
+def test_f_is_not_evaluated_past_the_end(name):
+    seen = []
+
+    def f(t, y):
+        seen.append(float(t))
+        return smooth(t, y)
+
+    Solve(get(name), f, Y0).fixed(0.7, 7)
+    assert min(seen) >= 0.0
+    assert (max(seen) <= 0.7) != (name in PAST_THE_END)
+
+
+@pytest.mark.parametrize("name", names())
+def test_first_rate_and_rates_at_the_ends_are_not_evaluated_twice(name):
+    """And a step that is tried again from the same start is the same."""
+    solve = Solve(get(name), smooth, Y0)
+    stepper = solve.start(fixed=True)
+    rate = stepper.first_rate(0.0, solve.y)
+    assert torch.allclose(rate, smooth(torch.tensor(0.0), Y0).reshape(-1))
+    before = solve.counts.nfe
+    stepper.attempt(0.0, 0.4, solve.y)
+    short = stepper.attempt(0.0, 0.1, solve.y).y1
+    tried = solve.counts.nfe
+    fresh = Solve(get(name), smooth, Y0).fixed(0.1, 1)
+    assert torch.allclose(short, fresh, rtol=1e-12)
+    stepper.accept()
+    stepper.interpolant()
+    ends = solve.counts.nfe - tried
+    assert ends == (0 if get(name).tableau.stiffly_accurate else 1)
+    stepper.first_rate(0.1, short)
+    assert solve.counts.nfe == tried + ends and before == 1
+    stepper.restart()
+    stepper.first_rate(0.1, short)
+    assert solve.counts.nfe == tried + ends + 1
+
+
+def test_a_step_that_has_no_solution_fails_by_name():
+    f = lambda t, y: 1 + y**2  # noqa: E731
+    stepper = Solve(get("implicit_euler"), f, torch.ones(1, 1)).start()
+    with pytest.raises(StepFailed, match="did not converge .*t=1"):
+        stepper.attempt(0.0, 1.0, torch.ones(1))
+
+
+@pytest.mark.parametrize("name", ["kvaerno3", "radau_iia5"])
+def test_float32_and_inference_mode(name):
+    """A solve in inference mode leaves nothing behind that a later one with a graph trips over."""
+    y0 = Y0.float()
+    with torch.inference_mode():
+        y = Solve(get(name), smooth, y0, tolerance=1e-4).adaptive(0.5, 0.1)
+    assert torch.allclose(y, reference(0.5).float(), atol=1e-3)
+    y0.requires_grad_()
+    y = Solve(get(name), smooth, y0, tolerance=1e-4, graph=True).adaptive(0.5, 0.1)
+    assert torch.autograd.grad(y.sum(), y0)[0].isfinite().all()
+
+
+def test_a_row_costs_what_a_batch_does(draw):
+    """Equal rows take the steps of one of them, at as many evaluations."""
+    counts = []
+    for rows in (1, 50):
+        y0 = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64).expand(rows, -1)
+        solve = Solve(get("kencarp5"), robertson, y0, tolerance=1e-4)
+        solve.adaptive(1.0)
+        newton = solve.stepper.newton
+        counts.append((solve.counts.accepted, solve.counts.nfe - (rows > 1), newton.evaluated))
+    assert counts[0] == counts[1]
