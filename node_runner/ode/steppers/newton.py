@@ -32,6 +32,7 @@ COUPLED = (
 KAPPA = 0.03  # of the tolerance that the error of the iteration may take
 ROUNDING = 16.0  # residuals this many times the rounding of their terms are zero
 CARRIED = 0.01  # the contraction that the first iteration may expect of the last solution, at least
+MANY = 8  # iterations to rounding after which a new Jacobian is worth its cost
 SLOW = 0.1  # a contraction above this asks for a new Jacobian
 
 
@@ -288,6 +289,7 @@ class Newton:
             moved = delta.abs().max() / z.abs().max().clamp_min(tiny(z))
             worst, part = torch.stack([excess.max(), moved]).tolist()  # synchronises
             if worst <= ROUNDING:
+                self.stale = iteration > MANY
                 return z
             if not isfinite(worst):
                 raise self._failure(equations, z, rates)
@@ -360,7 +362,7 @@ def jacobian(f: Callable, blocks: Blocks, t: float, z: Tensor) -> Tensor:
         found = products(rate, z, blocks.join(each))
         if found is not None:
             return blocks.split(found).transpose(0, 1)
-    return differences(f, blocks, t, z.detach(), rate.detach())
+    return differences(f, blocks, t, z.detach(), rate.detach().clone())
 
 
 def graph_of(f: Callable, t: float, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -416,6 +418,7 @@ def check_rows(f: Callable, blocks: Blocks, t: float, z: Tensor) -> None:
     else:
         with torch.no_grad():
             moved = torch.finfo(z.dtype).eps ** 0.5 * (z.abs() + 1) * blocks.join(signs * chosen)
+            rate = rate.clone()  # f may write to it again
             found = f(t, z + moved) - rate
     if found is not None:
         others = blocks.split(found.detach()) * ~chosen

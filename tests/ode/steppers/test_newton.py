@@ -135,6 +135,24 @@ def test_any_field_is_linearised(draw, kind, state):
     assert torch.allclose(z, expected, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.parametrize("coupling", [0.0, 0.5])
+def test_an_f_that_reuses_its_memory(draw, coupling):
+    """Its Jacobian is differenced, and its rows are checked, without mixing up two of its rates."""
+    buffer = torch.zeros(4, 2, dtype=torch.float64)
+
+    def f(t, y):
+        return buffer.copy_(-(y.detach() ** 3) - coupling * y.detach().mean())
+
+    solver, _ = newton(f, buffer, adaptive=False, iterations=6)
+    base = draw(1, 8)
+    if coupling:
+        with pytest.raises(ValueError, match="changes the rate of another"):
+            solver.solve([0.0], base, dt(0.1), base)
+    else:
+        z = solver.solve([0.0], base, dt(0.1), base)
+        assert torch.allclose(z, base - 0.1 * z**3, rtol=1e-13, atol=1e-14)
+
+
 @pytest.mark.parametrize("adaptive", [True, False])
 @pytest.mark.parametrize(
     ("f", "start", "cause"),
