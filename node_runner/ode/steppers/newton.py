@@ -150,6 +150,8 @@ class Newton:
     Attributes:
         evaluated, factored: Jacobians and LU decompositions computed so far.
         corrections: iterations so far.
+        stale: whether the next solution begins with a new Jacobian.
+        eta: theta / (1 - theta) that its first iteration may expect.
 
     Raises:
         ValueError: for options out of range.
@@ -173,10 +175,10 @@ class Newton:
         fed = layout.fed_width
         self.rtol, self.atol = (x[:fed] if x.dim() else x for x in (norm.rtol, norm.atol))
         self.jacobians: Tensor | None = None  # (m or 1, B, D, D)
-        self.stale = True  # they are to be renewed
+        self.stale = True
         self.factors: tuple[Tensor, Tensor] | None = None
         self.scale: Tensor | None = None  # that the factors hold
-        self.eta = 1.0  # theta / (1 - theta) of the last iteration
+        self.eta = 1.0
         self.checked = self.blocks.rows == 1
         self.evaluated = self.factored = self.corrections = 0
 
