@@ -22,8 +22,10 @@ BIAS = 6.0
 LEAST_GROWTH = 1.2  # a smaller gain is not worth a new Newton matrix
 MAX_GROWTH = 10.0
 PATIENCE = 2  # attempts from one point before the order is lowered
-MAX_AGE, MAX_CHANGE = 50, 2.0  # steps that a Jacobian serves, and the change of c meanwhile
-LEAST_ETA = 1e-3  # of the contraction, from one step to the next
+MAX_AGE, MAX_CHANGE = 50, 2.0  # steps that a Jacobian serves, and change of c meanwhile
+# Of Newton's contraction, carried to the next step: trust in a smaller one lets errors of the
+# iteration into the differences, which raise the order no more.
+LEAST_ETA = 0.03
 SAME = 1e-12  # a relative change of c that is rounding of the times
 
 

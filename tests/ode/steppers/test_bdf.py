@@ -1,0 +1,384 @@
+"""Steps of BDF: their formulas, error estimates, choice of order, interpolant and gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+
+from node_runner.ode.control import PIControl
+from node_runner.ode.rhs import Rhs
+from node_runner.ode.state import Layout, Quadrature, RightSide
+from node_runner.ode.stats import Counts
+from node_runner.ode.stepper import StepFailed
+from node_runner.ode.steppers.bdf import BDF, Differences
+from node_runner.ode.tolerance import Norm
+
+RATES = torch.tensor([0.02, 0.04, 0.06, 0.08], dtype=torch.float64)  # of Robertson's first reaction
+# Test Set for IVP Solvers (Mazzia, Magherini, 2008), VDPOL: the state at t = 2000.
+VAN_DER_POL = torch.tensor([[1.706167732170483, -8.928097010247975e-4]], dtype=torch.float64)
+
+
+@dataclass
+class Solve:
+    """A solve by a loop with step-size control: (t, y, order, interpolant) of each step."""
+
+    steps: list
+    counts: Counts
+    stepper: object
+
+    @property
+    def final(self):
+        return self.steps[-1][1]
+
+    @property
+    def orders(self):
+        return [order for _, _, order, _ in self.steps]
+
+
+def begin(f, y0, tol=(1e-6, 1e-6), method=None, quadratures=(), graph=False, weights=None):
+    layout, counts = Layout(y0, quadratures), Counts()
+    weights = [1.0] * len(layout.sizes) if weights is None else weights
+    norm = Norm(layout, *tol, weights)
+    right = RightSide(Rhs(f, y0.device), layout, counts)
+    stepper = (method or BDF()).start(right, layout, norm, graph)
+    return stepper, norm, counts, layout.start([y0, *(q.start for q in quadratures)])
+
+
+def solve(f, y0, span, first=1e-4, **options):
+    stepper, norm, counts, y = begin(f, y0, **options)
+    control, (t, end), steps = PIControl(first, 2), span, []
+    while t != end:
+        t1 = control.propose(t, end)
+        size, proposed = abs(t1 - t), control.dt
+        try:
+            attempt = stepper.attempt(t, t1, y)
+            with torch.no_grad():
+                ratio = size * norm.ratios(attempt.error / norm.allowed(y, attempt.y1))[0]
+        except StepFailed:
+            ratio = inf
+        control.order = stepper.exponent
+        if not control.judge(size, ratio):
+            counts.rejected += 1
+            continue
+        stepper.accept()
+        control.dt = max(size * stepper.growth, proposed if size < 0.99 * proposed else 0.0)
+        t, y = t1, attempt.y1
+        counts.accepted += 1
+        steps.append((t, y, stepper.tried.formula.k, stepper.interpolant()))
+        assert y._version == 0
+    return Solve(steps, counts, stepper)
+
+
+def robertson(t, y):
+    a, b, c = y.unbind(-1)
+    slow, back, fast = RATES * a, 1e4 * b * c, 3e7 * b * b
+    return torch.stack([back - slow, slow - back - fast, fast], -1)
+
+
+def van_der_pol(t, y):
+    a, b = y.unbind(-1)
+    return torch.stack([b, 1000.0 * (1 - a * a) * b - a], -1)
+
+
+def turning(t, y):
+    """Exact: (sin t, cos t), turned by the start."""
+    return torch.stack([y[..., 1], -y[..., 0]], -1)
+
+
+def circle(t, dtype=torch.float64):
+    return torch.tensor([[np.sin(t), np.cos(t)]], dtype=dtype)
+
+
+def differences(nodes, values):
+    """Those of values at distinct nodes, by their definition."""
+    table, terms = list(values), [values[0]]
+    for m in range(1, len(nodes)):
+        table = [
+            (table[i] - table[i + 1]) / (nodes[i] - nodes[i + m]) for i in range(len(table) - 1)
+        ]
+        terms.append(table[0])
+    return Differences(list(nodes), terms, 1.0)
+
+
+def uneven(k, h, seed):
+    """k + 1 times before 1, the newest first, and one after it; steps differ up to threefold."""
+    gaps = h * (0.5 + torch.rand(k + 1, generator=torch.Generator().manual_seed(seed)).double())
+    return [1.0, *(1.0 - gaps[:k].cumsum(0)).tolist()], 1.0 + gaps[-1].item()
+
+
+def placed(f, exact, k, nodes):
+    """A stepper of order k on exact values at the nodes."""
+    y = exact(nodes[0])
+    stepper, _, _, flat = begin(f, y, tol=(1e-13, 1e-13))
+    stepper.order = k
+    stepper.differences = differences(nodes, [exact(t).reshape(-1) for t in nodes])
+    return stepper, flat
+
+
+@pytest.mark.parametrize("k", range(1, 6))
+def test_order_k_is_exact_for_polynomials_of_degree_k(k):
+    c = torch.randn(k + 1, 3, generator=torch.Generator().manual_seed(k)).double()
+    powers = torch.arange(k + 1).double()[:, None]
+
+    def exact(t):
+        return (c * t**powers).sum(0)
+
+    def f(t, y):
+        return (c[1:] * powers[1:] * t ** (powers[1:] - 1)).sum(0) - 5 * (y - exact(t))
+
+    nodes, t1 = uneven(k, 0.1, seed=k)
+    stepper, y = placed(f, exact, k, nodes)
+    attempt = stepper.attempt(1.0, t1, y)
+    assert torch.allclose(attempt.y1, exact(t1), rtol=1e-11, atol=1e-11)
+    assert attempt.error.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("k", range(1, 6))
+@pytest.mark.parametrize("sign", [1, -1], ids=["forward", "backward"])
+def test_the_estimate_is_the_local_error(k, sign):
+    """Of a step from exact points at uneven times."""
+
+    def exact(t):
+        return torch.sin(torch.tensor([2 * t, 2 * t + 1, 2 * t + 2], dtype=torch.float64))
+
+    def f(t, y):
+        phase = 2 * t + torch.arange(3)
+        return 2 * torch.cos(phase) - sign * (y - torch.sin(phase))
+
+    nodes, t1 = uneven(k, 0.02, seed=10 + k)
+    nodes, t1 = [sign * t for t in nodes], sign * t1
+    stepper, y = placed(f, exact, k, nodes)
+    attempt = stepper.attempt(nodes[0], t1, y)
+    error = (attempt.y1 - exact(t1)).norm()
+    assert 0.6 < attempt.error.norm() * abs(t1 - nodes[0]) / error < 1.8
+
+
+@pytest.mark.parametrize("k", range(1, 6))
+def test_a_step_on_equal_times_has_the_textbook_coefficients(k):
+    """sum_{j=1}^k (backward difference of order j) / j = h f."""
+    stepper, y = placed(
+        lambda t, y: -3 * y + t, lambda t: circle(t)[0], k, [-0.1 * j for j in range(k + 2)]
+    )
+    y1 = stepper.attempt(0.0, 0.1, y).y1
+    values, total = [y1, *(circle(-0.1 * j)[0] for j in range(k + 1))], 0
+    for j in range(1, k + 1):
+        values = [a - b for a, b in pairwise(values)]
+        total = total + values[0] / j
+    assert torch.allclose(total, 0.1 * (-3 * y1 + 0.1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("span", [(0.0, 10.0), (10.0, 0.0)], ids=["forward", "backward"])
+def test_the_error_follows_the_tolerance(span):
+    seen = []
+
+    def f(t, y):
+        seen.append(float(t))
+        return turning(t, y)
+
+    errors, steps = [], []
+    for tol in (1e-4, 1e-6, 1e-8):
+        with torch.no_grad():
+            found = solve(f, circle(span[0]), span, tol=(tol, tol))
+        errors.append((found.final - circle(span[1])[0]).abs().max().item())
+        steps.append(len(found.steps))
+    assert errors[0] > 20 * errors[1] > 400 * errors[2]
+    assert errors[2] < 200 * 1e-8 and max(found.orders) == 5
+    assert steps[2] < 4.5 * steps[0]  # of order 5: 10^(4/6) = 4.6
+    assert min(span) <= min(seen) and max(seen) <= max(span)
+
+
+def test_robertson_to_1e5_in_no_more_steps_than_scipy():
+    y0 = torch.tensor([[1.0, 0.0, 0.0]] * 4, dtype=torch.float64)
+
+    def field(t, y):
+        return robertson(t, torch.from_numpy(y).view(4, 3)).flatten().numpy()
+
+    def theirs(method, rtol, atol):
+        return solve_ivp(field, (0, 1e5), y0.flatten().numpy(), method, rtol=rtol, atol=atol)
+
+    with torch.no_grad():
+        ours = solve(robertson, y0, (0.0, 1e5), first=1e-6, tol=(1e-6, 1e-10))
+    scipy = theirs("BDF", 1e-6, 1e-10)
+    exact = torch.from_numpy(theirs("Radau", 1e-10, 1e-14).y[:, -1])
+    assert ((ours.final - exact).abs() / (1e-10 + 1e-6 * exact.abs())).max() < 10
+    assert ours.counts.accepted + ours.counts.rejected < 1.1 * len(scipy.t)
+    assert ours.counts.nfe < 0.75 * scipy.nfev
+    assert ours.stepper.newton.evaluated < 0.15 * ours.counts.accepted
+
+
+@pytest.mark.parametrize("rtol", [6.8e-4, 6.8e-5, 1e-6])
+def test_van_der_pol_through_its_fast_phases(rtol):
+    """The larger tolerances are where a Jacobian of the fast phase, used on in the slow one, made
+    solutions miss the next.
+    """
+    y0 = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+    with torch.no_grad():
+        found = solve(van_der_pol, y0, (0.0, 2000.0), first=1e-6, tol=(rtol, rtol))
+    error = (found.final - VAN_DER_POL[0]).abs() / (rtol + rtol * VAN_DER_POL[0].abs())
+    assert error.max() < 150
+    assert found.counts.rejected < 0.1 * found.counts.accepted
+
+
+def march(times, f, y, graph, **options):
+    """Steps that end at times, whatever their errors."""
+    stepper, _, _, y = begin(f, y, tol=(1e-12, 1e-12), graph=graph, **options)
+    with torch.set_grad_enabled(graph):
+        for t0, t1 in pairwise(times):
+            y = stepper.attempt(t0, t1, y).y1
+            stepper.accept()
+    return y, stepper
+
+
+@pytest.mark.parametrize("jacobian", ["rows", "full"])
+def test_gradients_are_those_of_the_steps(jacobian):
+    """In y0, in a parameter and in the rate of a quadrature, through all orders."""
+    generator = torch.Generator().manual_seed(3)
+    w = torch.randn(3, 3, generator=generator).double().requires_grad_()
+    y0 = torch.randn(2, 3, generator=generator).double().requires_grad_()
+    times = [0.0, *(0.05 * (1 + torch.rand(14, generator=generator).double()).cumsum(0)).tolist()]
+    weight = torch.randn(7, generator=generator).double()
+    start = Quadrature(torch.zeros((), dtype=torch.float64))
+
+    def final(y0, w, graph):
+        def f(t, y):
+            return torch.tanh(y @ w) - 30 * (y - torch.cos(t)), ((y * w[0]).sum(),)
+
+        method = BDF(jacobian=jacobian, iterations=12)
+        y1, stepper = march(times, f, y0, graph, quadratures=(start,), method=method)
+        return (weight * y1).sum(), stepper
+
+    loss, stepper = final(y0, w, True)
+    assert stepper.order >= 3
+    found = torch.autograd.grad(loss, [y0, w])
+    for gradient, tensor in zip(found, (y0, w), strict=True):
+        for i in (0, tensor.numel() - 1):
+            step = torch.zeros_like(tensor).view(-1)
+            step[i] = 1e-5
+            ends = [
+                final(*[x + s * step.view_as(x) if x is tensor else x for x in (y0, w)], False)[0]
+                for s in (1, -1)
+            ]
+            difference = (ends[0] - ends[1]) / 2e-5
+            assert torch.allclose(gradient.view(-1)[i], difference, rtol=1e-6, atol=1e-9)
+
+
+def test_without_graph_nothing_is_recorded():
+    w = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    stepper, _, _, y = begin(lambda t, y: -w * y, torch.ones(2).double().requires_grad_())
+    attempt = stepper.attempt(0.0, 0.1, y)
+    assert not attempt.y1.requires_grad and not attempt.error.requires_grad
+
+
+def test_the_interpolant_is_as_accurate_as_the_steps():
+    with torch.no_grad():
+        found = solve(turning, circle(0.0), (0.0, 8.0), tol=(1e-7, 1e-7))
+    scale = max((found.final - circle(8.0)[0]).abs().max().item(), 1e-7)
+    t0, y0 = 0.0, circle(0.0)[0]
+    for t1, y1, _, inside in found.steps:
+        times = [t0, 0.7 * t0 + 0.3 * t1, (t0 + t1) / 2, t1]
+        values = inside.at(times)
+        exact = torch.cat([circle(t) for t in times])
+        assert (values - exact).abs().max() < 2 * scale
+        assert torch.equal(values[-1], y1) and torch.allclose(values[0], y0, rtol=1e-13)
+        assert torch.equal(values[2:3], inside.at(times[2:3]))
+        t0, y0 = t1, y1
+
+
+def test_the_interpolant_moves_with_time():
+    with torch.no_grad():
+        found = solve(turning, circle(0.0), (0.0, 3.0))
+    (t0, *_), (t1, y1, _, inside) = found.steps[-2:]
+    t = torch.tensor([t0, 0.4 * t0 + 0.6 * t1, t1], dtype=torch.float64, requires_grad=True)
+    values = inside.at_tensor(t)
+    assert torch.allclose(values, inside.at(t.tolist()), rtol=1e-14)
+    for i in range(2):
+        (slopes,) = torch.autograd.grad(values[:, i].sum(), t, retain_graph=True)
+        expected = torch.stack([inside.slope(s) for s in t.tolist()])[:, i]
+        assert torch.allclose(slopes, expected, rtol=1e-10)
+    assert torch.allclose(inside.slope(t1), turning(t1, y1), atol=1e-6)  # the corrector's equation
+
+
+def test_quadratures_ride_along():
+    """Integrals of the state, which f does not see, of the accuracy of the steps."""
+
+    def f(t, y):
+        assert y.shape == (1, 2)
+        return turning(t, y), (y[0, 0],)
+
+    start = Quadrature(torch.ones((), dtype=torch.float64))
+    with torch.no_grad():
+        found = solve(f, circle(0.0), (0.0, 3.0), quadratures=(start,), weights=[1.0, 0.0])
+        alone = solve(turning, circle(0.0), (0.0, 3.0))
+    assert abs(found.final[2].item() - (2 - np.cos(3.0))) < 3e-5
+    assert torch.equal(found.final[:2], alone.final)
+
+
+def test_float32_takes_the_same_steps():
+    with torch.no_grad():
+        options = {"span": (0.0, 6.0), "tol": (1e-4, 1e-4)}
+        single = solve(turning, circle(0.0, torch.float32), **options)
+        double = solve(turning, circle(0.0), **options)
+    assert single.final.dtype == torch.float32
+    assert (single.final - double.final).abs().max() < 1e-4
+    assert abs(len(single.steps) - len(double.steps)) <= 3
+
+
+def test_a_rejected_step_leaves_no_trace():
+    with torch.no_grad():
+        stepper = solve(turning, circle(0.0), (0.0, 2.0)).stepper
+        y = stepper.differences.terms[0]
+        order, short = stepper.order, stepper.attempt(2.0, 2.05, y).y1
+        stepper.attempts = 0
+        stepper.attempt(2.0, 2.3, y)
+        again = stepper.attempt(2.0, 2.05, y).y1
+        assert torch.allclose(again, short, atol=1e-7) and stepper.order == order
+        stepper.attempt(2.0, 2.01, y)
+        assert stepper.order == order - 1  # rejected twice
+
+
+def test_a_restart_forgets():
+    with torch.no_grad():
+        stepper = solve(turning, circle(0.0), (0.0, 2.0)).stepper
+        assert stepper.order > 2
+        stepper.restart()
+        y = torch.tensor([5.0, -1.0], dtype=torch.float64)
+        fresh = begin(turning, y[None])[0]
+        assert torch.allclose(stepper.attempt(2.0, 2.1, y).y1, fresh.attempt(2.0, 2.1, y).y1)
+    assert stepper.order == 1 and stepper.exponent == 2
+
+
+def test_the_rate_at_the_start_is_asked_for_once():
+    stages = []
+    stepper, _, _, y = begin(turning, circle(0.0))
+    rates = stepper.f
+    stepper.f = lambda stage, t, y: stages.append(stage) or rates(stage, t, y)
+    assert torch.equal(stepper.first_rate(0.0, y), turning(0.0, y))
+    stepper.attempt(0.0, 0.1, y)
+    stepper.attempt(0.0, 0.05, y)
+    assert stages == [0]
+
+
+@pytest.mark.parametrize("order", [0, 6, 2.5])
+def test_an_order_out_of_range_is_refused(order):
+    with pytest.raises(ValueError, match="order is"):
+        BDF(order=order)
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_the_order_can_be_bounded(order):
+    with torch.no_grad():
+        found = solve(turning, circle(0.0), (0.0, 2.0), tol=(1e-4, 1e-4), method=BDF(order=order))
+    assert max(found.orders) == order
+    assert (found.final - circle(2.0)[0]).abs().max() < 1e-2
+
+
+def test_a_step_that_meets_nan_fails():
+    stepper, _, _, y = begin(lambda t, y: y * torch.nan, torch.ones(2, dtype=torch.float64))
+    with pytest.raises(StepFailed, match="NaN"):
+        stepper.attempt(0.0, 0.1, y)
