@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import frexp, isfinite, ldexp
 from typing import ClassVar, Literal, NamedTuple
 
@@ -16,16 +17,17 @@ from ..tolerance import Norm
 from .newton import Newton
 
 MAX_ORDER = 5  # the formula of order 6 is unstable in a part of the left half-plane
-# Errors count six times in the choice of a step, as in CVODE (Hindmarsh et al., ACM TOMS 31, 2005,
-# 2.1): a step that is a little short costs less than one that is rejected.
+# Errors count six times in the choice of a step, as in CVODE (Hindmarsh et al., ACM TOMS 31, 2005):
+# a step that is a little short costs less than one that is rejected.
 BIAS = 6.0
 LEAST_GROWTH = 1.2  # a smaller gain is not worth a new Newton matrix
 MAX_GROWTH = 10.0
 PATIENCE = 2  # attempts from one point before the order is lowered
 MAX_AGE, MAX_CHANGE = 50, 2.0  # steps that a Jacobian serves, and change of c meanwhile
-# Of Newton's contraction, carried to the next step: trust in a smaller one lets errors of the
-# iteration into the differences, which raise the order no more.
+# Newton's contraction that the next step may count on. With less, errors of the iteration show in
+# the high differences, and Robertson's problem takes a quarter more steps.
 LEAST_ETA = 0.03
+CLOSE = 100.0  # steps are at most this many times the distance of the points they start from
 SAME = 1e-12  # a relative change of c that is rounding of the times
 
 
@@ -38,7 +40,7 @@ class BDF:
 
         C'(t1) = f(t1, y1),    that is    y1 = psi + c f(t1, y1),  1 / c = sum_j 1 / (t1 - t_-j),
 
-    for j = 0 ... k - 1 (Hairer, Norsett, Wanner, Solving ODEs I, III.5, eq. (5.12)). The points are
+    for j = 0 ... k - 1 (Hairer, Norsett, Wanner, Solving ODEs I, III.5). The points are
     kept as divided differences, from which a polynomial P of degree k predicts y1. The local error
     is
 
@@ -91,6 +93,9 @@ class BDF:
         return BDFStepper(f, layout, norm, newton, self.order, graph)
 
 
+Point = tuple[float, Tensor]
+
+
 class Basis(NamedTuple):
     """Newton's basis at a time t, with x_j = (t - node_j) / unit.
 
@@ -119,6 +124,17 @@ class Differences(NamedTuple):
     terms: list[Tensor]
     unit: float
 
+    @staticmethod
+    def through(points: Sequence[Point], unit: float) -> Differences:
+        """Those of points at distinct times."""
+        nodes, column = [t for t, _ in points], [y for _, y in points]
+        terms = column[:1]
+        for m in range(1, len(points)):
+            gaps = [(a - b) / unit for a, b in zip(nodes, nodes[m:], strict=False)]
+            column = [(a - b) / gap for (a, b), gap in zip(pairwise(column), gaps, strict=True)]
+            terms.append(column[0])
+        return Differences(nodes, terms, unit)
+
     def basis(self, t: float, degree: int) -> Basis:
         """Newton's basis at t, of that degree."""
         factors = [(t - node) / self.unit for node in self.nodes[:degree]]
@@ -130,7 +146,7 @@ class Differences(NamedTuple):
 
     def in_unit_of(self, dt: float) -> Differences:
         """The same polynomial in a unit within a factor of 4 of dt."""
-        unit = ldexp(1.0, frexp(dt)[1])
+        unit = unit_of(dt)
         ratio = unit / self.unit
         if 0.25 <= ratio <= 4:
             return self
@@ -258,6 +274,7 @@ class BDFStepper:
         """Forget the points before; the next step is of order 1."""
         self.rate: Tensor | None = None
         self.differences: Differences | None = None
+        self.past: list[Point] = []  # accepted, the newest first
         self.tried: Tried | None = None
         self.newton.stale = True
         self.order = 1
@@ -304,11 +321,28 @@ class BDFStepper:
 
         That rate needs no graph: a formula of order k uses k points, and there are as many.
         """
+        if not self.past:
+            self.past = [(t0, y)]
+        elif len(self.past) > 1 and abs(t1 - t0) > CLOSE * abs(t0 - self.past[1][0]):
+            self.thin(t1 - t0)
         if self.differences is None:
             rate = self.first_rate(t0, y) if self.rate is None else self.rate
             self.differences = Differences([t0, t0], [y, rate], 1.0)
         self.differences = self.differences.in_unit_of(t1 - t0)
         return self.differences
+
+    def thin(self, dt: float) -> None:
+        """Drop points that are too close for a step of dt, as after one that was clipped to a
+        sliver: their rounding is all that their differences would tell so far ahead.
+        """
+        points = self.past[:1]
+        for point in self.past[1:]:
+            if CLOSE * abs(point[0] - points[-1][0]) >= abs(dt):
+                points.append(point)
+        self.past, self.steps = points, 0
+        self.order = min(self.order, max(1, len(points) - 1))
+        several = len(points) > 1
+        self.differences = Differences.through(points, unit_of(dt)) if several else None
 
     def solve(self, t1: float, psi: Tensor, c: float, guess: Tensor) -> Tensor:
         """y1 = psi + c f(t1, y1), shape (width,)."""
@@ -342,8 +376,9 @@ class BDFStepper:
 
     def accept(self) -> None:
         """The last attempt stands; choose order and growth of the next step."""
-        self.differences = self.tried.after
-        self.attempts = 0
+        after = self.differences = self.tried.after
+        self.past = [(after.nodes[0], after.terms[0]), *self.past][: MAX_ORDER + 1]
+        self.rate, self.attempts = None, 0
         self.steps += 1
         factors = self.factors()
         if self.steps > self.order:
@@ -378,6 +413,11 @@ class BDFStepper:
         nodes, terms, unit = self.tried.after
         k = self.tried.formula.k
         return PolynomialInterpolant(Differences(nodes[:k], terms[: k + 1], unit))
+
+
+def unit_of(dt: float) -> float:
+    """The power of two above |dt|."""
+    return ldexp(1.0, frexp(dt)[1])
 
 
 def combine(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

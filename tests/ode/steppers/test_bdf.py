@@ -95,17 +95,6 @@ def circle(t, dtype=torch.float64):
     return torch.tensor([[np.sin(t), np.cos(t)]], dtype=dtype)
 
 
-def differences(nodes, values):
-    """Those of values at distinct nodes, by their definition."""
-    table, terms = list(values), [values[0]]
-    for m in range(1, len(nodes)):
-        table = [
-            (table[i] - table[i + 1]) / (nodes[i] - nodes[i + m]) for i in range(len(table) - 1)
-        ]
-        terms.append(table[0])
-    return Differences(list(nodes), terms, 1.0)
-
-
 def uneven(k, h, seed):
     """k + 1 times before 1, the newest first, and one after it; steps differ up to threefold."""
     gaps = h * (0.5 + torch.rand(k + 1, generator=torch.Generator().manual_seed(seed)).double())
@@ -117,7 +106,8 @@ def placed(f, exact, k, nodes):
     y = exact(nodes[0])
     stepper, _, _, flat = begin(f, y, tol=(1e-13, 1e-13))
     stepper.order = k
-    stepper.differences = differences(nodes, [exact(t).reshape(-1) for t in nodes])
+    stepper.past = [(t, exact(t).reshape(-1)) for t in nodes]
+    stepper.differences = Differences.through(stepper.past, 1.0)
     return stepper, flat
 
 
@@ -225,9 +215,9 @@ def test_van_der_pol_through_its_fast_phases(rtol):
     assert found.counts.rejected < 0.1 * found.counts.accepted
 
 
-def march(times, f, y, graph, **options):
+def march(times, f, y, graph, tol=(1e-12, 1e-12), **options):
     """Steps that end at times, whatever their errors."""
-    stepper, _, _, y = begin(f, y, tol=(1e-12, 1e-12), graph=graph, **options)
+    stepper, _, _, y = begin(f, y, tol=tol, graph=graph, **options)
     with torch.set_grad_enabled(graph):
         for t0, t1 in pairwise(times):
             y = stepper.attempt(t0, t1, y).y1
@@ -340,6 +330,26 @@ def test_a_rejected_step_leaves_no_trace():
         assert torch.allclose(again, short, atol=1e-7) and stepper.order == order
         stepper.attempt(2.0, 2.01, y)
         assert stepper.order == order - 1  # rejected twice
+
+
+@pytest.mark.parametrize("gap", [1e-7, 1e-12])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_steps_that_are_clipped_to_slivers_cost_no_accuracy(gap, dtype):
+    """The rounding of points that are close would be magnified by the length of the next step."""
+    times = [0.05 * i for i in range(21)]
+
+    def error(grid):
+        y = march(grid, turning, circle(0.0, dtype), False, tol=(1e-4, 1e-4))[0]
+        return (y - circle(1.0)[0]).abs().max().item()
+
+    for i in range(5, 18, 3):
+        slivers = [times[i] + gap, times[i] + 2 * gap]
+        assert error(sorted([*times, *slivers])) < 1.2 * error(times)
+
+
+def test_a_sliver_at_the_start_is_forgotten():
+    y, stepper = march([0.0, 1e-12, 0.1], turning, circle(0.0), False)
+    assert (y - circle(0.1)[0]).abs().max() < 0.01 and stepper.tried.formula.k == 1
 
 
 def test_a_restart_forgets():
