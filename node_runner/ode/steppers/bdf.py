@@ -349,8 +349,7 @@ class BDFStepper:
         n = self.layout.fed_width
         base, scale = psi[None, :n], self.prepare(c, psi)
         z = self.newton.solve([t1], base.detach(), scale, guess[None, :n].detach())
-        if self.graph:
-            z = self.newton.attached([t1], base, scale, z)
+        z = self.newton.attached([t1], base, scale, z)
         if n == self.layout.width:
             return z[0]
         # The last f of the iteration is at the iterate before its solution.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from torch.autograd import forward_ad
 
 from node_runner.ode.control import PIControl
 from node_runner.ode.rhs import Rhs
@@ -256,6 +257,21 @@ def test_gradients_are_those_of_the_steps(jacobian):
             ]
             difference = (ends[0] - ends[1]) / 2e-5
             assert torch.allclose(gradient.view(-1)[i], difference, rtol=1e-6, atol=1e-9)
+
+
+def test_forward_mode_derivatives_are_those_of_the_steps():
+    times, y0, way = [0.04 * i for i in range(12)], circle(0.3), torch.ones(1, 2).double()
+
+    def f(t, y):
+        return torch.sin(y.flip(-1)) - 20 * y
+
+    def final(y):
+        return march(times, f, y, False, method=BDF(iterations=12))[0]
+
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(final(forward_ad.make_dual(y0, way))).tangent
+    expected = (final(y0 + 1e-5 * way) - final(y0 - 1e-5 * way)) / 2e-5
+    assert torch.allclose(found, expected, rtol=1e-6, atol=1e-12)
 
 
 def test_without_graph_nothing_is_recorded():
