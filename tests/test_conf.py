@@ -104,7 +104,7 @@ def test_regularizers_are_chosen_one_by_one_or_together():
 
 
 BAD = [
-    ("solver=dopri", "did you mean dopri8? (choose from adaptive_heun, bosh3, dopri5"),
+    ("solver=dopri", "did you mean dopri8? (choose from adams, adaptive_heun, bdf, bosh3, dopri5"),
     ("solvr=dopri5", "did you mean solver?"),
     ("task=ffjord_to", "did you mean ffjord_toy?"),
     ("solver.rtoll=3", "unknown solver.rtoll; did you mean solver.rtol?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Literal
 
@@ -25,13 +26,14 @@ from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
 from .stepper import Rates
+from .steppers.explicit import ExplicitRungeKutta
 from .times import between, moves, moving
 from .tolerance import Norm, Tolerances, as_list, check_rounding, plain
 from .transforms import all_finite, records, refuse_functorch, transformed
 
 
 class Solver:
-    """Solve y' = f(t, y) with an explicit Runge-Kutta method.
+    """Solve y' = f(t, y) by any method of ``methods``.
 
     Args:
         method: name of a file in ``node_runner/ode/methods``.
@@ -48,6 +50,9 @@ class Solver:
             with f in it, or of a whole solve, which takes up to a minute once and pays where f is
             small. f must read no value, nor a Python number that changes; one that cannot be
             compiled runs eagerly, and a warning is logged that tells why.
+        jacobian: of an implicit method's Newton iteration: "rows" (the default) for a batch, first
+            in every entry of the state, whose rows do not see each other, (B, D, D) numbers for D a
+            row; "full" for any f, the square of the whole state.
         steering: called with every path before it starts, to change its control (see ``compat``).
 
     Raises:
@@ -67,6 +72,7 @@ class Solver:
         max_steps: int = 10_000,
         engine: Literal["eager", "compiled"] = "eager",
         steering: Callable[[Path], None] | None = None,
+        jacobian: Literal["rows", "full"] | None = None,
     ) -> None:
         self.method, self.scheme = method, methods.get(method)
         self.rtol, self.atol = plain("solver.rtol", rtol), plain("solver.atol", atol)
@@ -76,6 +82,11 @@ class Solver:
         )
         self.gradient = Direct() if gradient is None else gradient
         self.max_steps, self.engine, self.steering = max_steps, engine, steering
+        self.jacobian = jacobian
+        if self.scheme.implicit:
+            self.scheme = replace(self.scheme, jacobian=self.checked_jacobian())
+            if step_size is not None and hasattr(self.scheme, "fixed"):
+                self.scheme = replace(self.scheme, fixed=True)
         self.check()
 
     def check(self) -> None:
@@ -103,6 +114,16 @@ class Solver:
             )
         if self.engine not in ENGINES:
             raise unknown_name("solver.engine", self.engine, list(ENGINES))
+        if self.engine != "eager" and not isinstance(self.scheme, ExplicitRungeKutta):
+            raise ValueError(
+                f"solver.engine is {self.engine!r}, but {self.method} is not an explicit "
+                "Runge-Kutta method: leave it at eager"
+            )
+        if self.jacobian is not None and not self.scheme.implicit:
+            raise ValueError(
+                f"solver.jacobian is {self.jacobian!r}, but {self.method} solves no equations: "
+                "leave it out"
+            )
         if self.steering is not None and self.engine != "eager":
             raise ValueError("solver.steering needs engine='eager': no compiled step obeys it")
         for name in ("step_size", "first_step", "max_steps"):
@@ -110,6 +131,15 @@ class Solver:
             if value is not None and (isinstance(value, (list, str)) or not value > 0):
                 raise ValueError(f"solver.{name} is {value!r}, must be positive")
         self.gradient.check(self.scheme)
+
+    def checked_jacobian(self) -> str:
+        """Which Jacobian Newton's iteration takes: "rows" unless given."""
+        if self.jacobian not in (None, "rows", "full"):
+            raise ValueError(
+                f"solver.jacobian is {self.jacobian!r}, must be 'rows' for a batch whose rows do "
+                "not see each other, or 'full'"
+            )
+        return self.jacobian or "rows"
 
     @run_eagerly
     def __call__(

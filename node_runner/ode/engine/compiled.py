@@ -128,9 +128,10 @@ class CompiledStepper(ExplicitStepper):
     def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
         if self.graph is None:
             return super().attempt(t0, t1, y)
-        layout, plan, k = self.layout, self.plan, self.stages.k
+        layout, plan = self.layout, self.plan
         if not plan.fresh:
             self.start(t0, y)
+        k = self.stages.k  # another list after each start
         times = seconds(t0, layout), seconds(t1, layout)
         found = self.graph(self.problem.f, *times, y, None if plan.fresh else k[0], self.limits)
         if found is None:

@@ -137,12 +137,14 @@ class QuadratureField(BackwardField):
         self.totals: Sums = [None] * len(vjp.tensors)
 
     def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
-        rates, gradients = self.evaluate(stage, t, flat, bool(self.vjp.tensors))
+        (*rates, decay), gradients = self.evaluate(stage, t, flat, bool(self.vjp.tensors))
+        decays = self.problem.layout.entries(decay)[: self.problem.layout.fed]
         found = gradients or [None] * len(self.vjp.tensors)
         sums = zip(found, self.vjp.tensors, strict=True)
         dtype = flat.dtype
         return [
             *rates,
+            *decays,
             *(torch.zeros_like(x, dtype=dtype) if g is None else -g.to(dtype) for g, x in sums),
         ]
 

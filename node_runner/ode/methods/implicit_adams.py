@@ -4,4 +4,4 @@ settles, with steps of one size (Hairer, Norsett, Wanner, III.1).
 
 from ..steppers.fixed_adams import FixedAdams
 
-METHOD = FixedAdams(corrects=True, max_order=5)
+METHOD = FixedAdams(corrects=True, max_order=5, max_iters=20)

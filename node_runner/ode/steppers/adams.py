@@ -157,7 +157,10 @@ class AdamsStepper:
         )
 
     def diagnose(self) -> Diagnosis:
-        return rates_diagnosed(self.history.newest(len(self.history.times)))
+        found = [self.history.newest(len(self.history.times))]
+        if self.trial is not None:
+            found.append(self.trial.predicted[None])
+        return rates_diagnosed(torch.cat(found))
 
     def _evaluate_start(self, t: float, y: Tensor) -> None:
         """Make f(t, y) the newest rate of the history."""
@@ -379,9 +382,6 @@ class RateHistory(Protocol):
     def kept(self, n: int) -> Tensor:
         """The rate ahead and the newest n, shape (n + 1, width), which nothing changes later."""
 
-    def drop_oldest(self) -> None:
-        """Forget the oldest rate."""
-
     def clear(self) -> None:
         """Forget all."""
 
@@ -408,10 +408,6 @@ class _GraphHistory:
 
     def kept(self, n: int) -> Tensor:
         return torch.stack([self.ahead, *self.rates][: n + 1])
-
-    def drop_oldest(self) -> None:
-        self.rates.pop()
-        self.times.pop()
 
     def clear(self) -> None:
         self.rates.clear()
@@ -453,9 +449,6 @@ class _BufferHistory:
 
     def kept(self, n: int) -> Tensor:
         return self.k[self.first - 1 : self.first + n].clone()
-
-    def drop_oldest(self) -> None:
-        self.times.pop()
 
     def clear(self) -> None:
         self.times.clear()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..state import Layout
-from ..stepper import Attempt, Rates
+from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tolerance import Norm
 from .newton import Newton
 
@@ -87,7 +87,9 @@ class BDF:
         if self.order not in range(1, MAX_ORDER + 1):
             raise ValueError(f"order is {self.order!r}, must be an integer from 1 to {MAX_ORDER}")
 
-    def start(self, f: Rates, layout: Layout, norm: Norm, graph: bool) -> BDFStepper:
+    def start(
+        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+    ) -> BDFStepper:
         """A solve by this method; its arguments are those of ``Method.start``."""
         newton = Newton(f, layout, norm, self.jacobian, self.iterations)
         return BDFStepper(f, layout, norm, newton, self.order, graph)
@@ -305,6 +307,11 @@ class BDFStepper:
             after = before.extended(t1, y1, y1 - predicted, formula.basis)
         self.tried = Tried(formula, before, after)
         return Attempt(y1, after.terms[k + 1].detach() * (formula.error(k) / abs(t1 - t0)))
+
+    def diagnose(self) -> Diagnosis:
+        if self.rate is not None and self.tried is None:
+            return rates_diagnosed(self.rate)
+        return Diagnosis()
 
     def count(self) -> None:
         """Count an attempt, and lower the order after two from one point: points that are far apart

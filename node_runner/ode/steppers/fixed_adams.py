@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from ..state import Layout
-from ..stepper import Attempt, Diagnosis, Interpolant, Rates, Stepper, rates_diagnosed
+from ..stepper import Attempt, Diagnosis, Interpolant, Rates, StepFailed, Stepper, rates_diagnosed
 from ..tolerance import Norm
 from ..transforms import values_of
 from .adams import HistoryPolynomial, RateHistory, adams_weights, scaled_times
+from .hermite import Hermite
 
 __all__ = ["FixedAdams"]
 
@@ -116,7 +117,6 @@ class FixedAdamsStepper:
         self.history.clear()
         self.step: tuple[float, float, Tensor, Tensor] | None = None
         self.used = 0  # rates in the formula of the last step; 0 for one of rk4
-        self.unsolved = False  # the last step's equation has not been solved
         self.evaluated = False  # the newest rate of the history is that of the next step's start
         self.end_rate = False  # the rate ahead is f(t1, y1)
 
@@ -128,13 +128,13 @@ class FixedAdamsStepper:
     def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
         """One step.
 
-        Warns:
-            UserWarning: where the equation of the implicit formula is not solved in max_iters
-            iterations; the step is taken as it is, and the next one uses one rate less.
+        Raises:
+            StepFailed: where the equation of the implicit formula is not solved in max_iters
+            iterations.
         """
         self._evaluate_start(t0, y)
         n = len(self.history.times)
-        self.used, self.unsolved, self.end_rate = (n if n >= MIN_RATES else 0), False, False
+        self.used, self.end_rate = (n if n >= MIN_RATES else 0), False
         y1 = self._formula(t0, t1, y) if self.used else self._runge_kutta(t0, t1, y)
         self.step = t0, t1, y, y1
         return Attempt(y1, None)
@@ -148,7 +148,8 @@ class FixedAdamsStepper:
         t0, t1, y0, y1 = self.step
         if not self.used:
             self._evaluate_end()
-            return HermiteCubic(t0, t1, y0, y1, self.history.kept(1))
+            end, start = self.history.kept(1)
+            return Hermite(t0, t1, y0, y1, start, end)
         nodes = scaled_times(self.history.times, t0, t1, self.used)
         rates = self.history.kept(self.used)  # after that of the iterate before y1
         if not self.method.corrects:
@@ -161,12 +162,10 @@ class FixedAdamsStepper:
     def _evaluate_start(self, t: float, y: Tensor) -> None:
         """Make f(t, y) the newest rate of the history."""
         if not self.evaluated:
-            if self.unsolved:
-                self.history.drop_oldest()
             if not self.end_rate:
                 self.history.put_ahead(self.f(0, t, y))
             self.history.advance(t)
-            self.evaluated, self.end_rate, self.unsolved = True, False, False
+            self.evaluated, self.end_rate = True, False
 
     def _evaluate_end(self) -> None:
         """Make f(t1, y1) the rate ahead, which the next step takes over."""
@@ -208,14 +207,12 @@ class FixedAdamsStepper:
             change = torch.add(fixed, rate, alpha=scale)
             if self._settled(before.detach(), change.detach()):
                 return y + change
-        warnings.warn(
-            f"{method.name}: the corrector has not converged in max_iters={method.max_iters} "
-            f"iterations at t={t1:.6g}, so this step may be wrong; try a smaller step_size, a "
-            "larger max_iters, or an implicit Runge-Kutta method such as radauIIA5",
-            stacklevel=2,
+        if not bool(values_of(torch.isfinite(change).all())):
+            return y + change  # the end of the solve tells
+        raise StepFailed(
+            f"the corrector has not converged in {method.max_iters} iterations: take a smaller "
+            "step_size, or an implicit Runge-Kutta method such as radau_iia3"
         )
-        self.unsolved = True
-        return y + change
 
     def _settled(self, before: Tensor, after: Tensor) -> bool:
         """Whether the iteration moves no entry by its tolerance."""
@@ -225,39 +222,3 @@ class FixedAdamsStepper:
     def _vector(self, weights: list[float] | tuple[float, ...]) -> Tensor:
         vector = torch.tensor(weights, dtype=self.layout.dtype)
         return vector.to(self.layout.device, non_blocking=True)
-
-
-class HermiteCubic:
-    """The cubic through both ends of a step and their rates (Hairer, Norsett, Wanner, II.6).
-
-    Args:
-        t0, t1: of the step.
-        y0, y1: shape (width,).
-        rates: f(t1, y1) and f(t0, y0), shape (2, width).
-    """
-
-    def __init__(self, t0: float, t1: float, y0: Tensor, y1: Tensor, rates: Tensor) -> None:
-        self.t0, self.dt, self.y0, self.y1, self.rates = t0, t1 - t0, y0, y1, rates
-
-    def kept(self) -> HermiteCubic:
-        return self
-
-    def at(self, times: list[float]) -> Tensor:
-        theta = torch.tensor([(t - self.t0) / self.dt for t in times], dtype=torch.float64)
-        return self._at(theta)
-
-    def at_tensor(self, t: Tensor) -> Tensor:
-        return self._at((t.double() - self.t0) / self.dt)
-
-    def slope(self, t: float) -> Tensor:
-        theta = (t - self.t0) / self.dt
-        rise = (self.y1 - self.y0).detach() * (6 * theta * (1 - theta) / self.dt)
-        end, start = self.rates.detach()
-        return rise + theta * (3 * theta - 2) * end + (1 - theta) * (1 - 3 * theta) * start
-
-    def _at(self, theta: Tensor) -> Tensor:
-        theta = theta.to(self.y0)[:, None]
-        end, start = self.rates
-        bend = (1 - theta) * start - theta * end
-        rise = theta**2 * (3 - 2 * theta) * (self.y1 - self.y0)
-        return self.y0 + rise + theta * (1 - theta) * self.dt * bend

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ..state import Layout
-from ..stepper import Attempt, Rates
+from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tableau import Row
 from ..tolerance import Norm
 from ..transforms import refuse_functorch
+from .hermite import Hermite, combined
 from .implicit_tableau import ImplicitTableau
 from .newton import Jacobian, Newton
 
@@ -53,6 +54,7 @@ class ImplicitRungeKutta:
 
     one_step = True
     implicit = True
+    variable = False
 
     @property
     def order(self) -> int:
@@ -70,7 +72,9 @@ class ImplicitRungeKutta:
     def exponent(self) -> int:
         return self.tableau.exponent
 
-    def start(self, f: Rates, layout: Layout, norm: Norm, graph: bool) -> ImplicitStepper:
+    def start(
+        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+    ) -> ImplicitStepper:
         """A solve by this method; see ``stepper.Method``.
 
         Raises:
@@ -82,7 +86,7 @@ class ImplicitRungeKutta:
         if iterations is None:
             iterations = ITERATIONS if self.adaptive else ITERATIONS_FIXED
         newton = Newton(f, layout, norm, self.jacobian, iterations, self.adaptive)
-        return ImplicitStepper(self, f, layout, newton, graph)
+        return ImplicitStepper(self, f, layout, newton, graph, judged and self.adaptive)
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,15 @@ class ImplicitStepper:
     """One solve: keeps the rate at the end of a step, the Jacobian and the last step taken."""
 
     def __init__(
-        self, method: ImplicitRungeKutta, f: Rates, layout: Layout, newton: Newton, graph: bool
+        self,
+        method: ImplicitRungeKutta,
+        f: Rates,
+        layout: Layout,
+        newton: Newton,
+        graph: bool,
+        judged: bool,
     ) -> None:
-        self.method, self.tableau = method, method.tableau
+        self.method, self.tableau, self.judged = method, method.tableau, judged
         self.f, self.layout, self.newton, self.graph = f, layout, newton, graph
         self.rate: Tensor | None = None  # f where the next step starts
         self.taken: Taken | None = None
@@ -129,7 +139,7 @@ class ImplicitStepper:
         """
         with torch.set_grad_enabled(self.graph and torch.is_grad_enabled()):
             self.taken = self._take(t0, t1, y)
-        error = self._error(t1 - t0, self.taken.k) if self.method.adaptive else None
+        error = self._error(t1 - t0, self.taken.k) if self.judged else None
         return Attempt(self.taken.y1, error)
 
     def accept(self) -> None:
@@ -152,6 +162,11 @@ class ImplicitStepper:
     def restart(self) -> None:
         """The Jacobian is kept: an iteration that it no longer serves asks for another."""
         self.rate = None
+
+    def diagnose(self) -> Diagnosis:
+        if self.taken is not None:
+            return rates_diagnosed(torch.stack(self.taken.k))
+        return Diagnosis() if self.rate is None else rates_diagnosed(self.rate)
 
     def _evaluate(self, stage: int | None, t: float, y: Tensor) -> Tensor:
         """f in a tensor that f does not write to again, (width,)."""
@@ -269,59 +284,3 @@ def coefficients(
     """A block of a and its inverse, shape (m, m), on the device."""
     block = torch.tensor(coupling, dtype=torch.float64)
     return block.to(device, dtype), torch.linalg.inv(block).to(device, dtype)
-
-
-def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
-    """y + dt sum_i w_i k_i in a new tensor (y itself if all weights are zero); the sum alone
-    without y.
-    """
-    for w, rate in zip(weights, k, strict=False):
-        if w:
-            y = rate * (w * dt) if y is None else torch.add(y, rate, alpha=w * dt)
-    return y
-
-
-class Hermite:
-    """The cubic with the values y0, y1 and slopes k0, k1 at the ends of a step, plus dt theta^2 (1
-    - theta)^2 bump, which leaves them as they are (Hairer, Norsett, Wanner, Solving ODEs I, II.6).
-
-    Args:
-        t0, t1: ends of the step.
-        y0, y1, k0, k1: states and rates there, shape (width,).
-        bump: shape (width,), an estimate of dt^3 y'''' / 24; None for the cubic.
-    """
-
-    def __init__(
-        self,
-        t0: float,
-        t1: float,
-        y0: Tensor,
-        y1: Tensor,
-        k0: Tensor,
-        k1: Tensor,
-        bump: Tensor | None = None,
-    ) -> None:
-        self.t0, self.dt, self.y0 = t0, t1 - t0, y0
-        self.terms = torch.stack([(y1 - y0) / self.dt, k0, k1, *([] if bump is None else [bump])])
-
-    def at(self, times: list[float]) -> Tensor:
-        """The values at times in [t0, t1], shape (len(times), width), with their graph."""
-        theta = [(t - self.t0) / self.dt for t in times]
-        return self._at(torch.tensor(theta, dtype=self.y0.dtype, device=self.y0.device))
-
-    def at_tensor(self, t: Tensor) -> Tensor:
-        """The same at t, shape (T,), differentiable in t too."""
-        return self._at(((t - self.t0) / self.dt).to(self.y0.dtype))
-
-    @torch.no_grad()
-    def slope(self, t: float) -> Tensor:
-        """The derivative at t, shape (width,), without graph."""
-        x = (t - self.t0) / self.dt
-        weights = [6 * x * (1 - x), (1 - x) * (1 - 3 * x), x * (3 * x - 2)]
-        weights.append(2 * x * (1 - x) * (1 - 2 * x))
-        return combined(None, self.terms.detach(), tuple(weights), 1.0)
-
-    def _at(self, x: Tensor) -> Tensor:
-        weights = [x * x * (3 - 2 * x), x * (1 - x) ** 2, x * x * (x - 1), x * x * (1 - x) ** 2]
-        weights = torch.stack(weights[: len(self.terms)], dim=-1)
-        return torch.addmm(self.y0, weights, self.terms, alpha=self.dt)

@@ -2,7 +2,7 @@
 Solving ODEs II, IV.5).
 """
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 METHOD = ImplicitRungeKutta(ImplicitTableau(order=2, c=(1 / 2,), a=((1 / 2,),), b=(1.0,)))

@@ -4,8 +4,8 @@ table IV.5.2).
 
 from math import sqrt
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 R = sqrt(15)
 METHOD = ImplicitRungeKutta(

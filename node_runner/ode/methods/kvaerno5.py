@@ -4,8 +4,8 @@ and the embedded one points of stages (BIT 44, 2004).
 Its third node is 1.23: f is evaluated past the end of a step.
 """
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 G = 0.26
 SIXTH = (

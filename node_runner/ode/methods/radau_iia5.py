@@ -7,9 +7,9 @@ to (8.19)), with 1 / FILTER the real eigenvalue of the inverse of a.
 
 from math import sqrt
 
-from ...tableau import Row
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
+from ..tableau import Row
 
 R = sqrt(6)
 C = ((4 - R) / 10, (4 + R) / 10, 1.0)

@@ -1,7 +1,7 @@
 """Radau IIA of two stages: order 3, L-stable (Hairer, Wanner, Solving ODEs II, table IV.5.5)."""
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 METHOD = ImplicitRungeKutta(
     ImplicitTableau(

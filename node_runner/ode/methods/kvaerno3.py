@@ -2,8 +2,8 @@
 and the embedded one points of stages (BIT 44, 2004).
 """
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 G = 0.4358665215084590  # the root of G^3 - 3 G^2 + 3/2 G - 1/6 that makes it L-stable
 THIRD = ((-4 * G**2 + 6 * G - 1) / (4 * G), (1 - 2 * G) / (4 * G), G, 0.0)

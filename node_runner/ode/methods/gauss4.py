@@ -7,8 +7,8 @@ time.
 
 from math import sqrt
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 R = sqrt(3) / 6
 METHOD = ImplicitRungeKutta(

@@ -4,8 +4,8 @@ Anal. 14, 1977).
 
 from math import sqrt
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 G = 1 - sqrt(2) / 2
 METHOD = ImplicitRungeKutta(

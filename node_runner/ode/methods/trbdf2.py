@@ -7,8 +7,8 @@ The embedded solution, of order 3, and the filter of the estimate are those of t
 
 from math import sqrt
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 D, W = 1 - sqrt(2) / 2, sqrt(2) / 4
 METHOD = ImplicitRungeKutta(

@@ -2,7 +2,7 @@
 IV.5).
 """
 
-from ..implicit import ImplicitRungeKutta
-from ..implicit_tableau import ImplicitTableau
+from ..steppers.implicit import ImplicitRungeKutta
+from ..steppers.implicit_tableau import ImplicitTableau
 
 METHOD = ImplicitRungeKutta(ImplicitTableau(order=1, c=(1.0,), a=((1.0,),), b=(1.0,)))
