@@ -192,6 +192,22 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
             if place.config.mode != "train":
                 again = "give the same command again"
             raise UserError(f"{error}; with room there, {again}") from error
+        except RuntimeError as error:
+            if run.state.progress.step or not MISFIT.search(str(error)):
+                raise
+            log.debug("the first step failed", exc_info=True)
+            typed = [o for o in HydraConfig.get().overrides.task if MODEL.match(o)]
+            raise UserError(
+                f"the parts of the model or its data do not fit together: {first_line(error)}; "
+                f"check the sizes in {', '.join(typed) or 'its configuration'}"
+            ) from error
+
+
+# What torch says of tensors whose shapes do not fit, and what may bring that about.
+MISFIT = re.compile(
+    r"cannot be multiplied|must match|is invalid for input|[Ee]xpected .*(size|shape)"
+)
+MODEL = re.compile(r"[+~]*(model|task|series|data)\b")
 
 
 class Place(NamedTuple):
@@ -276,10 +292,20 @@ def explained(construct: Callable[[], T], config: DictConfig) -> T:
             raise UserError(with_true_key(str(cause), config)) from error
         if isinstance(cause, OSError):
             raise UserError(str(cause)) from error
-        if isinstance(cause, (RuntimeError, OverflowError)):  # which do not name the option
+        if isinstance(cause, (RuntimeError, OverflowError)) or not_callable_so(cause):
+            # None of them names the option.
             where = str(error).rpartition("full_key: ")[2]
             raise UserError(f"{where}: {first_line(cause)}") from error
         raise
+
+
+def not_callable_so(error: BaseException) -> bool:
+    """Whether a call has failed by its arguments, before anything of what was called has run."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    there = trace is not None and trace.tb_frame.f_globals.get("__name__", "")
+    return isinstance(error, TypeError) and str(there).startswith("hydra.")
 
 
 # What torch says where there is no memory for a tensor, or no number for its size.

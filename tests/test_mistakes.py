@@ -107,6 +107,11 @@ VALUES = [
     ),
     ("task=odenet_mnist model=mlp model/stem=res", "model have no model/stem to choose"),
     ("hydra.job.chdir=x", "hydra.job.chdir=x: Value 'x' is not a valid bool"),
+    ("++model._args_=[a,null]", "task.flow: CNF.__init__() got multiple values"),
+    (
+        "task=latent_spirals model.dynamics.field.dim=3",
+        "do not fit together: mat1 and mat2 shapes cannot be multiplied",
+    ),
     ("-m seed=0,1 hydra.launcher.n_jobs=2", "hydra.launcher.n_jobs=2 is not for launcher=serial"),
     ("-m launcher=serial,joblib", "all jobs of a sweep have the same launcher"),
     ("-m seed=0,1 --cfg job", "Only one of --run, --multirun, --cfg"),

@@ -83,6 +83,8 @@ def _diagnose(path: Path, cause: str, culprit: str) -> tuple[str, Advice]:
 def _slow(path: Path) -> tuple[str, Advice]:
     """Find what keeps the steps of a solve short that has reached its cap."""
     more = f"a larger {path.cap}, if the dynamics are as fast as that"
+    if path.method.implicit:  # which stability does not hold back
+        return "", ("a larger rtol and atol", more)
     rate = decay_rate(path, path.t, path.y)
     size = min(abs(path.last_dt), path.control.dt)
     if STABLE < rate * size < JUMP:
@@ -103,7 +105,7 @@ def instability(path: Path, t: float, y: Tensor, cause: str) -> tuple[str, Advic
     """Complete the cause of a fixed-step solve from (t, y) that has overflowed: ``cause`` and None,
     unless its step is beyond what is stable there.
     """
-    rate = decay_rate(path, t, y)
+    rate = 0.0 if path.method.implicit else decay_rate(path, t, y)
     if not STABLE < rate * abs(path.last_dt) < inf:
         return cause, None
     return (

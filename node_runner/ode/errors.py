@@ -7,8 +7,8 @@ from difflib import get_close_matches
 
 # What solves stiff problems, as messages name it.
 IMPLICIT = (
-    "an implicit method of node_runner.ode.compat.odeint (method='radauIIA5' with a step_size; "
-    "method='scipy_solver' with options={'solver': 'Radau'})"
+    "a method for stiff problems, kvaerno5 or bdf (solver=kvaerno5; in the drop-in "
+    "method='radauIIA5' with a step_size)"
 )
 
 

@@ -197,3 +197,40 @@ def test_a_net_is_trained_by_each_kind():
             optimizer.step()
             losses.append(loss.item())
         assert losses[-1] < losses[0] / 2
+
+
+def stiff(t, y):
+    """Decays to cos t at rate 1e4."""
+    return -1e4 * (y - torch.cos(t))
+
+
+@pytest.mark.parametrize("name", [n for n in ADAPTIVE if methods.get(n).implicit])
+def test_a_stiff_problem_is_solved_where_explicit_methods_name_those_that_can(name):
+    y0 = torch.zeros(3, 1, dtype=torch.float64)
+    found = solver_of(name, 1e-5)(stiff, y0, [0.0, 2.0])
+    assert (found.final - torch.cos(torch.tensor(2.0))).abs().max() < 1e-3
+    assert found.stats.forward.accepted < 200
+    with pytest.raises(SolverError, match="kvaerno5 or bdf"):
+        Solver("dopri5", 1e-5, 1e-5, max_steps=300)(stiff, y0, [0.0, 2.0])
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if methods.get(n).implicit])
+def test_rows_that_see_each_other_are_refused_unless_the_jacobian_is_full(name):
+    def coupled(t, y):
+        return -y + y.sum(0)
+
+    y0 = torch.ones(4, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="jacobian is 'rows', but a row"):
+        solver_of(name, 1e-4)(coupled, y0, [0.0, 0.2])
+    full = solver_of(name, 1e-4, jacobian="full")(coupled, y0, [0.0, 0.2]).final
+    exact = torch.exp(torch.tensor(0.6)).item()
+    assert full[0, 0].item() == pytest.approx(exact, rel=0.1 if "euler" in name else 2e-3)
+
+
+def test_options_of_another_kind_are_refused_by_name():
+    with pytest.raises(ValueError, match="solver.jacobian is 'full', but dopri5 solves no equat"):
+        Solver("dopri5", jacobian="full")
+    with pytest.raises(ValueError, match="solver.jacobian is 'rwos', must be 'rows'"):
+        Solver("bdf", jacobian="rwos")
+    with pytest.raises(ValueError, match="solver.engine is 'compiled', but bdf is not an expl"):
+        Solver("bdf", engine="compiled")

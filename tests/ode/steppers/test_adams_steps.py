@@ -237,7 +237,7 @@ def test_estimate_is_near_the_local_error(name, tol):
     """
     f, y0, t0, t1, _ = problem(name)
     ratios, of_order_k = [], []
-    for t, end, y, (y1, error), *_ in solve(Adams(), f, y0, t0, t1, tol=tol).steps:
+    for t, end, y, (y1, error, _), *_ in solve(Adams(), f, y0, t0, t1, tol=tol).steps:
         exact, estimate = reference(f, y, t, end, 1e-13), (end - t) * error
         ratios.append(float((y1 - exact).norm() / estimate.norm()))
         of_order_k.append(float((y1 - estimate - exact).norm() / estimate.norm()))
@@ -249,7 +249,7 @@ def test_estimate_of_small_steps_is_that_of_order_k():
     """Where the order is bounded, y1 is better than the estimate by a power of dt."""
     f, y0, t0, t1, _ = problem("bend")
     ratios, of_order_k = [], []
-    for t, end, y, (y1, error), *_ in solve(Adams(2), f, y0, t0, t1, tol=1e-6).steps[10:]:
+    for t, end, y, (y1, error, _), *_ in solve(Adams(2), f, y0, t0, t1, tol=1e-6).steps[10:]:
         exact, estimate = reference(f, y, t, end, 1e-13), (end - t) * error
         ratios.append(float((y1 - exact).norm() / estimate.norm()))
         of_order_k.append(float((y1 - estimate - exact).norm() / estimate.norm()))
@@ -311,7 +311,7 @@ def test_restart_forgets_the_history():
     used.restart()
     assert used.exponent == 2
     for i in range(4):
-        a, b, _ = (s.attempt(0.1 * i, 0.1 * (i + 1), y0) for s in (fresh, used))
+        a, b = (s.attempt(0.1 * i, 0.1 * (i + 1), y0) for s in (fresh, used))
         assert torch.equal(a.y1, b.y1) and torch.equal(a.error, b.error)
         fresh.accept(), used.accept()
         y0 = a.y1
@@ -430,7 +430,7 @@ def test_interpolant_joins_the_ends_and_has_its_slope(name, sign):
     method, options = METHODS[name]
     f, y0, *_ = problem("network")
     y0 = y0.clone().requires_grad_()
-    for t0, t1, y, (y1, _), _, inside in solve(
+    for t0, t1, y, (y1, *_), _, inside in solve(
         method, f, y0, 0.0, sign * 1.2, graph=True, **options
     ).steps:
         assert torch.allclose(inside.at([t0, t1]), torch.stack([y, y1]), rtol=0, atol=1e-13)
