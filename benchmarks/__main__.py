@@ -21,6 +21,8 @@ NAMES = (
     "odenet_step",
     "latent_step",
     "evaluations",
+    "adams",
+    "stiff",
     "memory",
     "runner",
     "sweep",

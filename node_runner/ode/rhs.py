@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -88,6 +89,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager:
     return nullcontext() if settings is None else _autocast(_off(settings))
 
 
+@cache
 def _device_types(device: torch.device) -> tuple[str, ...]:
     return ("cpu",) if device.type in ("cpu", "meta") else (device.type, "cpu")
 

@@ -124,6 +124,7 @@ class ImplicitStepper:
         self.rate: Tensor | None = None  # f where the next step starts
         self.taken: Taken | None = None
         self.scales: tuple[float, dict[Block, Tensor]] = (0.0, {})
+        self.jacobian_at: float | None = None  # the start of the step that it was made for
 
     def first_rate(self, t: float, y: Tensor) -> Tensor:
         """f(t, y), kept for the step from there."""
@@ -137,6 +138,11 @@ class ImplicitStepper:
         Raises:
             StepFailed: where the iteration finds none.
         """
+        # An old Jacobian may let an iteration that ends by the tolerance pass for converged where
+        # it is not: van der Pol's oscillator with mu = 1000 then jumps late. It serves the stages
+        # of a step, and the next attempt from the same point.
+        if self.method.adaptive and t0 != self.jacobian_at:
+            self.newton.stale, self.jacobian_at = True, t0
         with torch.set_grad_enabled(self.graph and torch.is_grad_enabled()):
             self.taken = self._take(t0, t1, y)
         error = self._error(t1 - t0, self.taken.k) if self.judged else None

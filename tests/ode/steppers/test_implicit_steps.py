@@ -97,7 +97,7 @@ def test_robertson(name, most):
     counts, newton = solve.counts, solve.stepper.newton
     assert counts.accepted < 80
     assert counts.nfe < most * (counts.accepted + counts.rejected)
-    assert newton.evaluated < counts.accepted / 3
+    assert newton.evaluated < counts.accepted + 1
 
 
 def test_van_der_pol_past_a_jump():
