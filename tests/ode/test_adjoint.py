@@ -184,3 +184,16 @@ def test_tolerances_that_are_not_positive_are_refused(name, value):
 def test_step_control_is_refused_with_fixed_steps(name, options):
     with pytest.raises(ValueError, match="Adjoint.* fixed-step method has no step control"):
         Solver(name, step_size=0.1, gradient=Adjoint(**options))
+
+
+@pytest.mark.parametrize("back", ["adams", "kvaerno5", "bdf", "tsit5"])
+def test_another_method_may_take_the_way_back(back):
+    """With tolerances of its own, whatever kind either is."""
+    case = make_case("tensor")
+    exact, _ = gradients(Solver("dopri8", 1e-10, 1e-10), case)
+    other = Solver(back, 1e-7, 1e-7)
+    for name in ("dopri5", "adams"):
+        solver = Solver(name, 1e-8, 1e-8, gradient=Adjoint(solver=other))
+        found, stats = gradients(solver, case)
+        assert largest_difference(found, exact) < 1e-4
+        assert stats.backward.nfe > 0
