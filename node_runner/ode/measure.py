@@ -73,7 +73,7 @@ def in_double(field: nn.Module) -> nn.Module:
 
 def reference(solver: Solver) -> Solver:
     """A solver that is far more accurate."""
-    if not solver.tableau.adaptive:
+    if not solver.scheme.adaptive:
         return Solver("dopri5", OF_FIXED_STEPS, OF_FIXED_STEPS)
     finer = [min(as_list(each)) * FINER for each in (solver.rtol, solver.atol)]
     return Solver("dopri5", *finer)

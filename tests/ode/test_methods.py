@@ -102,5 +102,5 @@ def test_unknown_method_suggests_the_nearest_and_lists_all():
 
 
 def test_unknown_method_without_a_near_one_lists_all():
-    with pytest.raises(ValueError, match="unknown method 'xyz'; choose from adaptive_heun"):
+    with pytest.raises(ValueError, match="unknown method 'xyz'; choose from adams, adaptive_heun"):
         Solver("xyz")

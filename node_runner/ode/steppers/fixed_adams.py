@@ -47,7 +47,7 @@ class FixedAdams:
         corrects: Adams-Moulton.
         max_order: 1 to 12; below 4 every step is one of rk4.
         max_iters: highest number of functional iterations per step.
-        rtol, atol: numbers, or tensors that broadcast with the flat state; the iteration ends when
+        rtol, atol: the iteration ends when
             every entry of y1 - y0 changes by less than atol + rtol |y1 - y0|.
 
     Raises:
@@ -57,8 +57,8 @@ class FixedAdams:
     corrects: bool
     max_order: int = MAX_ORDER
     max_iters: int = 4
-    rtol: float | Tensor = 1e-7
-    atol: float | Tensor = 1e-9
+    rtol: float = 1e-7
+    atol: float = 1e-9
 
     adaptive = False
     one_step = False
@@ -216,7 +216,8 @@ class FixedAdamsStepper:
 
     def _settled(self, before: Tensor, after: Tensor) -> bool:
         """Whether the iteration moves no entry by its tolerance."""
-        allowed = self.method.atol + self.method.rtol * torch.maximum(before.abs(), after.abs())
+        rtol = max(self.method.rtol, 8 * torch.finfo(after.dtype).eps)
+        allowed = self.method.atol + rtol * torch.maximum(before.abs(), after.abs())
         return bool(values_of(((after - before).abs() < allowed).all()))  # synchronises
 
     def _vector(self, weights: list[float] | tuple[float, ...]) -> Tensor:
