@@ -40,7 +40,8 @@ class Solver:
         rtol, atol: an adaptive method keeps the local error of a step below atol + rtol max(|y0|,
             |y1|) in the RMS over the batch; one number, or one for each entry of the state and then
             each quadrature. Fixed-step methods ignore them.
-        step_size: step of a fixed-step method, in units of t; inf steps from output to output.
+        step_size: step of a fixed-step method, in units of t; inf steps from output to output. An
+            implicit method that has an error estimate leaves it alone where this is given.
         first_step: first step of an adaptive method; estimated at the cost of one evaluation if
             None.
         gradient: ``Direct()``, ``Replay()`` or ``Adjoint()``.

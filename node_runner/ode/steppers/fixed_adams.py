@@ -47,8 +47,8 @@ class FixedAdams:
         corrects: Adams-Moulton.
         max_order: 1 to 12; below 4 every step is one of rk4.
         max_iters: highest number of functional iterations per step.
-        rtol, atol: the iteration ends when
-            every entry of y1 - y0 changes by less than atol + rtol |y1 - y0|.
+        rtol, atol: the iteration ends when every entry of y1 - y0 changes by less than atol + rtol
+            |y1 - y0|; rtol is 8 units of rounding at least.
 
     Raises:
         ValueError: for max_order or max_iters out of range.
