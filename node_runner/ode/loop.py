@@ -119,7 +119,7 @@ class Path:
         self.control.begin(self.t)
         if isinstance(self.control, FixedControl):
             self.check_step_size(self.control.step_size, end)
-        stepper = self.stepper
+        stepper, adaptive, variable = self.stepper, self.method.adaptive, self.method.variable
         while self.t != end:
             if self.attempts >= self.max_steps:
                 self.fail(f"the cap of {self.max_steps} steps is reached before t={end:.6g}")
@@ -138,11 +138,11 @@ class Path:
             y1 = attempt.y1
             if self.counted and (self.y._version or y1._version):
                 raise changed_in_place(self.t)
-            if self.method.adaptive and not self.accepts(attempt, t1, end):
+            if adaptive and not self.accepts(attempt, t1, end):
                 continue
             self.counts.accepted += 1
             stepper.accept()
-            if self.method.variable and stepper.growth is not None:
+            if variable and stepper.growth is not None:
                 self.control.follow(abs(self.last_dt), stepper.growth)
             if self.memory is not None:
                 self.memory.count(y1, self.name, t1, self.last_dt, self.counts.rejected)
@@ -202,8 +202,7 @@ class Path:
         One more evaluation, no further from t than ``end``. No graph: no choice is differentiated.
         """
         left = abs(end - self.t)
-        with torch.set_grad_enabled(self.graph):
-            rate = self.stepper.first_rate(self.t, self.y)
+        rate = self.first_rate()
         allowed = self.norm.allowed(self.y, self.y)
         d0, d1 = self.norm.ratios(self.y / allowed, rate / allowed)
         if not isfinite(d0 + d1):
@@ -222,6 +221,13 @@ class Path:
         # Hairer's 100 h0 is 1 / lambda on y' = -lambda y, where the estimate of bosh3 is zero
         # whatever its error.
         return min(50 * h0, h1 if isfinite(h1) else inf, left)
+
+    def first_rate(self) -> Tensor:
+        """f where the path is, without graph; the rate that the first step starts with has one."""
+        if not self.graph:
+            return self.stepper.first_rate(self.t, self.y)
+        with torch.enable_grad():
+            return self.stepper.first_rate(self.t, self.y)
 
     def fail(self, cause: str, advice: tuple[str, str] | None = None) -> None:
         """Raise a SolverError that tells where, why, and what to try (see ``diagnosis``)."""

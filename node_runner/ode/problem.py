@@ -71,8 +71,10 @@ def pose(
         ValueError: for a state that cannot be solved for, or weights that do not fit it.
     """
     layout = Layout(y0, quadratures)
-    factors = [1.0] * layout.fed if weights is None else weights
-    weights = [check_weight(f"weights[{i}]", w) for i, w in enumerate(factors)]
+    if weights is None:
+        weights = [1.0] * layout.fed
+    else:
+        weights = [check_weight(f"weights[{i}]", w) for i, w in enumerate(weights)]
     if len(weights) != layout.fed:
         raise ValueError(f"weights has {len(weights)} values for {layout.fed} entries of the state")
     if params is None:

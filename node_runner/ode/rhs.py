@@ -46,13 +46,19 @@ class Rhs:
         """f(t, y), without graph where gradients are disabled."""
         self.time = t
         try:
-            if self.autocast is None and not self.takes_gradient:
-                return self.f(t, y)  # the common case, on the path of every evaluation
             with _autocast(self.autocast):
                 return _with_graph(self.f, t, y) if self.takes_gradient else self.f(t, y)
         except RuntimeError as error:
-            if self.takes_gradient or "does not require grad" not in str(error):
-                raise
+            return self.again(error, t, y)
+
+    def again(self, error: RuntimeError, t: Tensor, y: State) -> object:
+        """f(t, y) after a call that has failed, with a y that requires a gradient.
+
+        Raises:
+            RuntimeError: the same, where it has failed for another reason.
+        """
+        if self.takes_gradient or "does not require grad" not in str(error):
+            raise error
         with _autocast(self.autocast):
             found = _with_graph(self.f, t, y)
         self.takes_gradient = True

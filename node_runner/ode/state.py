@@ -116,10 +116,18 @@ class RightSide:
 
     def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
         self.counts.nfe += 1
-        layout = self.layout
+        layout, f = self.layout, self.f
         # A fill, not a copy from the host: on an accelerator it costs no synchronisation.
         time = torch.full((), t, dtype=layout.dtype, device=layout.device)
-        return rates(self.f(time, layout.state(y)), layout)
+        state = layout.state(y)
+        if f.autocast is not None or f.takes_gradient:
+            return rates(f(time, state), layout)
+        f.time = time
+        try:  # the common case, without a call between
+            returned = f.f(time, state)
+        except RuntimeError as error:
+            returned = f.again(error, time, state)
+        return rates(returned, layout)
 
 
 def rates(returned: object, layout: Layout) -> list[Tensor]:

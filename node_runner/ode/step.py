@@ -120,6 +120,7 @@ class Tape:
 
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
+        self.a = tableau.rows() if tableau.extra else tableau.a
         self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
         self.own = OwnRates()
 
@@ -127,7 +128,7 @@ class Tape:
         self.k[i] = self.own(self.layout.flatten(rates))
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        return self.weigh(y, self.tableau.row(i), dt)
+        return self.weigh(y, self.a[i], dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         return self.weigh(y, self.tableau.b, dt)
