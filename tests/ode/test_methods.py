@@ -7,6 +7,7 @@ import torch
 from ode_problems import ADAPTIVE, NAMES, Net, logistic, logistic_exact, slope
 
 from node_runner.ode import Solver, methods
+from node_runner.ode.rhs import Rhs
 from node_runner.ode.state import Layout, RightSide
 from node_runner.ode.stats import Counts
 from node_runner.ode.step import Buffer, Tape, take_step
@@ -23,7 +24,7 @@ def step_counts(order):
 def on_grid(name, f, y, times, kind=Buffer):
     """The solution on a given grid, step by step: adaptive methods too take these steps."""
     layout, tableau = Layout(y), methods.get(name).tableau
-    stages, rates = kind(tableau, layout), RightSide(f, layout, Counts())
+    stages, rates = kind(tableau, layout), RightSide(Rhs(f, layout.device), layout, Counts())
     ys = [y]
     for t0, t1 in zip(times, times[1:], strict=False):
         stages.put(0, rates(0, t0, ys[-1]))
@@ -52,7 +53,8 @@ def test_observed_order_is_the_claimed_one(name):
 def test_error_estimate_shrinks_with_the_order_that_control_assumes(name):
     """RMS over 8 starts and 8 times, as above, each step from the exact solution."""
     tableau, layout = methods.get(name).tableau, Layout(STARTS)
-    rates, stages = RightSide(logistic, layout, Counts()), Buffer(tableau, layout)
+    rates = RightSide(Rhs(logistic, layout.device), layout, Counts())
+    stages = Buffer(tableau, layout)
     counts, estimates = step_counts(tableau.order), []
     for n in counts:
         errors = []
