@@ -12,7 +12,6 @@ with them. Explicit methods are given the same cap of 10,000 steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import begin, environment, need, parser, report, table
+from benchmarks.problems import Problem
 from node_runner.ode import Solver, SolverError
 
 RTOL = 1e-6
@@ -30,13 +30,9 @@ HEADER = ["problem", "solver", "accepted", "rejected", "evaluations", "error / t
 
 
 @dataclass(frozen=True)
-class Stiff:
-    """y' = f(t, y) for rows of a batch that do not see each other; SciPy takes the first."""
+class Stiff(Problem):
+    """Its rows do not see each other; SciPy takes the first."""
 
-    name: str
-    f: Callable[[Tensor, Tensor], Tensor]
-    y0: Tensor
-    end: float
     atol: float
 
 

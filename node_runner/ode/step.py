@@ -120,7 +120,6 @@ class Tape:
 
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
-        self.a = tableau.rows() if tableau.extra else tableau.a
         self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
         self.own = OwnRates()
 
@@ -128,7 +127,7 @@ class Tape:
         self.k[i] = self.own(self.layout.flatten(rates))
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        return self.weigh(y, self.a[i], dt)
+        return self.weigh(y, self.tableau.a[i], dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         return self.weigh(y, self.tableau.b, dt)
@@ -225,7 +224,7 @@ def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> 
             (start, stop, torch.tensor(row[start:stop], dtype=dtype, device=device))
             for start, stop in runs(row)
         ]
-        for row in (*map(tableau.row, range(tableau.rates)), tableau.b, tableau.b_error or ())
+        for row in (*tableau.a, tableau.b, tableau.b_error or ())
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the loop asks of a method, which may be of any kind: it knows neither stages nor history."""
+"""Protocols between the loop and a method of any kind: Method, Stepper, Attempt, Interpolant."""
 
 from __future__ import annotations
 

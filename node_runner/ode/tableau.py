@@ -40,8 +40,6 @@ class Tableau:
             y(t + theta dt) = y + dt sum_i b_i(theta) k_i. None selects the cubic Hermite
             interpolant up to order 4, and stepping onto each output time beyond.
         interpolant_order: order of that interpolant.
-        extra: node and row of a for each further stage of the interpolant, after the rate at the
-            end of the step, which is their rate s; they are evaluated where it is asked for alone.
 
     Raises:
         ValueError: naming the condition that the coefficients miss, and by how much.
@@ -55,7 +53,6 @@ class Tableau:
     error_order: int | None = None
     interpolant: tuple[Row, ...] | None = None
     interpolant_order: int = 4
-    extra: tuple[tuple[float, Row], ...] = ()
 
     def __post_init__(self) -> None:
         s = self.stages
@@ -65,11 +62,11 @@ class Tableau:
             )
         for i, row in enumerate(self.a):
             check(f"sum of row {i} of a", fsum(row), self.c[i])
-        self.check_order("b", self.b, self.order)
+        check_order("b", self.a, self.b, self.order)
         if self.b_error is not None:
             check("sum of b_error", fsum(self.b_error), 0.0)
             embedded = [b - e for b, e in zip(self.b, self.b_error, strict=True)]
-            self.check_order("b - b_error", embedded, self.error_order or self.order - 1)
+            check_order("b - b_error", self.a, embedded, self.exponent - 1)
         if self.interpolant is not None:
             self.check_interpolant()
 
@@ -81,6 +78,11 @@ class Tableau:
     def adaptive(self) -> bool:
         """Whether an error estimate, and so step-size control, exists."""
         return self.b_error is not None
+
+    @property
+    def exponent(self) -> int:
+        """Of dt in the error estimate: the order of the embedded solution + 1."""
+        return (self.error_order or self.order - 1) + 1
 
     @property
     def fsal(self) -> bool:
@@ -99,24 +101,12 @@ class Tableau:
         """Number of rates f that interpolation needs: the stages and, without FSAL, f at the new
         point.
         """
-        if self.extra:
-            return self.end + 1 + len(self.extra)
         return self.stages if self.fsal or self.interpolant is not None else self.stages + 1
 
     @property
     def end(self) -> int:
         """The number of the rate that is f at the end of the step, where it is there."""
         return self.stages - self.fsal
-
-    def row(self, i: int) -> Row:
-        """What is summed for the point at which rate i is evaluated."""
-        if i < self.stages:
-            return self.a[i]
-        return self.b if i == self.end else self.extra[i - self.end - 1][1]
-
-    def rows(self) -> tuple[Row, ...]:
-        """Those of all rates."""
-        return tuple(map(self.row, range(self.rates)))
 
     def interpolation_weights(self, theta: float) -> list[float]:
         """Weights w, shape (rates,), of y(t + theta dt) = y + dt sum_i w_i k_i, for theta in [0,
@@ -145,35 +135,39 @@ class Tableau:
         rows[-1] = [x + h for x, h in zip(rows[-1], (0.0, -1.0, 1.0), strict=True)]
         return tuple(map(tuple, rows))
 
-    def check_order(
-        self, name: str, weights: Sequence[float], order: int, theta: float = 1.0
-    ) -> None:
-        """Check sum_i w_i Phi_i(tree) = theta^|tree| / gamma(tree) for all rooted trees up to
-        ``order``.
-        """
-        for n in range(1, order + 1):
-            for tree in rooted_trees(n):
-                phi = elementary_weights(self.rows(), tree)
-                value = fsum(w * p for w, p in zip(weights, phi, strict=False))
-                check(
-                    f"order condition of {name} for the tree {tree}",
-                    value,
-                    theta**n / density(tree),
-                )
-
     def check_interpolant(self) -> None:
         """The interpolant ends in y_new and is of its order at several points inside the step."""
-        for i, value in enumerate(self.interpolation_weights(1.0)):
-            check("interpolant at 1", value, self.b[i] if i < self.stages else 0.0)
-        for c, row in self.extra:
-            check("sum of an extra row", fsum(row), c)
+        for value, b in zip(self.interpolation_weights(1.0), self.b, strict=True):
+            check("interpolant at 1", value, b)
         for theta in (0.25, 0.5, 0.8):
-            self.check_order(
+            check_order(
                 f"interpolant at {theta}",
+                self.a,
                 self.interpolation_weights(theta),
                 self.interpolant_order,
                 theta,
             )
+
+
+def check_order(
+    name: str, a: tuple[Row, ...], weights: Sequence[float], order: int, theta: float = 1.0
+) -> None:
+    """Check sum_i w_i Phi_i(tree) = theta^|tree| / gamma(tree) for all rooted trees up to
+    ``order``.
+    """
+    for n in range(1, order + 1):
+        for tree in rooted_trees(n):
+            expected = theta**n / density(tree)
+            check(
+                f"order condition of {name} for the tree {tree}",
+                weighted(weights, a, tree),
+                expected,
+            )
+
+
+def weighted(weights: Sequence[float], a: tuple[Row, ...], tree: Tree) -> float:
+    """sum_i w_i Phi_i(tree)."""
+    return fsum(w * p for w, p in zip(weights, elementary_weights(a, tree), strict=True))
 
 
 def check(what: str, value: float, expected: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from ..step import Buffer, Stages, Tape, take_step
 from ..stepper import Attempt, Diagnosis, Rates
 from ..tableau import Tableau
 from ..tolerance import Norm
+from .runge_kutta import RungeKutta
 
 
 @dataclass(frozen=True)
-class ExplicitRungeKutta:
+class ExplicitRungeKutta(RungeKutta):
     """k_i = f(t + c_i dt, y + dt sum_{j<i} a_ij k_j),    y_new = y + dt sum_i b_i k_i.
 
     Args:
@@ -23,26 +25,8 @@ class ExplicitRungeKutta:
     """
 
     tableau: Tableau
-    one_step = True
-    implicit = False
-    variable = False
 
-    @property
-    def order(self) -> int:
-        return self.tableau.order
-
-    @property
-    def adaptive(self) -> bool:
-        return self.tableau.adaptive
-
-    @property
-    def dense(self) -> bool:
-        return self.tableau.dense
-
-    @property
-    def exponent(self) -> int:
-        """The order of the embedded solution + 1."""
-        return (self.tableau.error_order or self.tableau.order - 1) + 1
+    implicit: ClassVar[bool] = False
 
     def start(
         self, f: Rates, layout: Layout, norm: Norm | None, graph: bool, judged: bool = True
@@ -98,15 +82,12 @@ class ExplicitStepper:
         self.ended = self.tableau.fsal and self.evaluated == self.tableau.stages
 
     def interpolant(self) -> RungeKuttaInterpolant:
-        """Evaluates f at the end where the interpolant needs it, and what stages it has beyond."""
+        """Evaluates f at the end where the interpolant needs it."""
         tableau = self.tableau
         if not self.ended and tableau.rates > self.evaluated:
             stage = tableau.end if tableau.fsal else 0
             self.stages.put(tableau.end, self.f(stage, self.t1, self.y1))
             self.ended = True
-        dt = self.t1 - self.t0
-        for i, (c, _) in enumerate(tableau.extra, tableau.end + 1):
-            self.stages.put(i, self.f(None, self.t0 + c * dt, self.stages.input(i, self.y, dt)))
         return RungeKuttaInterpolant(tableau, self.stages, self.t0, self.t1, self.y)
 
     def restart(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from ..transforms import refuse_functorch
 from .hermite import Hermite, combined
 from .implicit_tableau import ImplicitTableau
 from .newton import Jacobian, Newton
+from .runge_kutta import RungeKutta
 
 Block = tuple[Row, ...]  # the part of a that couples the stages of a block
 
@@ -25,7 +27,7 @@ MAGNIFIED = 6.0  # the sum of a predictor's weights, at most
 
 
 @dataclass(frozen=True)
-class ImplicitRungeKutta:
+class ImplicitRungeKutta(RungeKutta):
     """k_i = f(t + c_i dt, y + dt sum_j a_ij k_j), y_new = y + dt sum_i b_i k_i, solved by Newton's
     iteration.
 
@@ -52,25 +54,11 @@ class ImplicitRungeKutta:
     iterations: int | None = None
     fixed: bool = False
 
-    one_step = True
-    implicit = True
-    variable = False
-
-    @property
-    def order(self) -> int:
-        return self.tableau.order
+    implicit: ClassVar[bool] = True
 
     @property
     def adaptive(self) -> bool:
         return self.tableau.adaptive and not self.fixed
-
-    @property
-    def dense(self) -> bool:
-        return self.tableau.dense
-
-    @property
-    def exponent(self) -> int:
-        return self.tableau.exponent
 
     def start(
         self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True

@@ -8,7 +8,7 @@ import pytest
 from grid_cases import IMPLICIT
 
 from node_runner.ode.compat.steppers.implicit import get
-from node_runner.ode.compat.steppers.tableau import ImplicitTableau
+from node_runner.ode.steppers.implicit_tableau import ImplicitTableau
 
 SLIP = 1e-9
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ...errors import SolverError
 from ...state import Layout
+from ...steppers.implicit_tableau import ImplicitTableau
 from ...tableau import Row
 from ...transforms import refuse_functorch
 from .newton import ROUNDING, Equations, NotConverged, attach, factor, jacobian, newton
 from .protocol import Field, Span, increment, number
-from .tableau import ImplicitTableau
 
 Block = tuple[Row, ...]  # the part of a that couples the stages of a block
 

@@ -1,7 +1,0 @@
-"""Radau IIA of two stages: order 3, L-stable (Hairer, Wanner, Solving ODEs II, table IV.5.5)."""
-
-from ..tableau import ImplicitTableau
-
-TABLEAU = ImplicitTableau(
-    order=3, c=(1 / 3, 1.0), a=((5 / 12, -1 / 12), (3 / 4, 1 / 4)), b=(3 / 4, 1 / 4)
-)

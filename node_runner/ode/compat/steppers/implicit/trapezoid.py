@@ -1,5 +1,0 @@
-"""The trapezoidal rule, Crank and Nicolson's: order 2, A-stable, its first stage explicit."""
-
-from ..tableau import ImplicitTableau
-
-TABLEAU = ImplicitTableau(order=2, c=(0.0, 1.0), a=((0.0, 0.0), (1 / 2, 1 / 2)), b=(1 / 2, 1 / 2))
