@@ -143,8 +143,8 @@ def solve_dense(solver: Solves, problem: Problem) -> DenseSolution:
     """Solve, keeping every step.
 
     Raises:
-        ValueError: for a method without an interpolant of its accuracy, or where f uses a tensor
-            that the gradient strategy does not know of.
+        ValueError: for steps from output to output, or where f uses a tensor that the gradient
+            strategy does not know of.
         SolverError: if the solve cannot reach ts[-1].
     """
     recording = Recording(solver)

@@ -157,8 +157,7 @@ def solve_until(
     """Solve to the first event, keeping of each step what a gradient needs: its states.
 
     Raises:
-        ValueError: for no events, a condition that is no number, or a method without an interpolant
-            of its accuracy.
+        ValueError: for no events, a condition that is no number, or steps from output to output.
         SolverError: if the solve can reach neither an event nor the end.
     """
     conditions = _Conditions(as_events(events), problem.layout)

@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from . import methods
 from .engine import ENGINES
 from .loop import Path, Step
 from .problem import Problem
@@ -65,7 +64,7 @@ class Recording:
         graph: whether they have one.
 
     Raises:
-        ValueError: for a method whose steps cannot be read inside to its own accuracy.
+        ValueError: for steps from output to output.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Recording:
         until: Watch | None = None,
         keep: Literal["all", "states", "last"] = "all",
     ) -> None:
-        refuse_without_interpolant(solver)
+        refuse_infinite_steps(solver)
         self.solver, self.until, self.keep = solver, until, keep
         self.method, self.scheme, self.engine = solver.method, solver.scheme, solver.engine
         self.rtol, self.atol, self.tolerances = solver.rtol, solver.atol, solver.tolerances
@@ -178,13 +177,7 @@ def read(solver: Solves, recording: Recording, problem: Problem, differentiable:
         return recording.integrate(problem)
 
 
-def refuse_without_interpolant(solver: Solves) -> None:
-    if not solver.scheme.dense:
-        others = [name for name in methods.names() if methods.get(name).dense]
-        raise ValueError(
-            f"solver.method is {solver.method!r}, which has no interpolant of its accuracy, as "
-            f"dense output and events need: choose from {', '.join(others)}"
-        )
+def refuse_infinite_steps(solver: Solves) -> None:
     if solver.step_size == inf:
         raise ValueError(
             "solver.step_size is inf, steps from output to output, and dense output and events "

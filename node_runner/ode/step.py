@@ -28,7 +28,9 @@ class Stages(Protocol):
         """Keep the rates of stage i."""
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        """y + dt sum_j a_ij k_j, shape (fed_width,) or (width,): what f sees at stage i."""
+        """y + dt sum_j a_ij k_j, shape (fed_width,) or (width,): what f sees at stage i, an extra
+        one too.
+        """
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         """y + dt sum_i b_i k_i, shape (width,)."""
@@ -127,7 +129,7 @@ class Tape:
         self.k[i] = self.own(self.layout.flatten(rates))
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        return self.weigh(y, self.tableau.a[i], dt)
+        return self.weigh(y, self.tableau.rows[i], dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         return self.weigh(y, self.tableau.b, dt)
@@ -216,7 +218,7 @@ Term = tuple[Tensor, Tensor]  # those rows as a (width, rows) matrix, and the we
 
 @lru_cache(maxsize=64)
 def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> list[list[Run]]:
-    """The rows of a, then b, then b_error, on the device, each as its runs of weights that
+    """The rows of all rates, then b, then b_error, on the device, each as its runs of weights that
     matter.
     """
     return [
@@ -224,7 +226,7 @@ def coefficients(tableau: Tableau, dtype: torch.dtype, device: torch.device) -> 
             (start, stop, torch.tensor(row[start:stop], dtype=dtype, device=device))
             for start, stop in runs(row)
         ]
-        for row in (*tableau.a, tableau.b, tableau.b_error or ())
+        for row in (*tableau.rows, tableau.b, tableau.b_error or ())
     ]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import fsum, prod
 
@@ -37,9 +37,12 @@ class Tableau:
             without an estimate of its error, which then runs on a fixed step.
         error_order: order of the embedded solution; p - 1 unless given.
         interpolant: row i holds the coefficients of theta, theta^2, ... of b_i(theta), so that
-            y(t + theta dt) = y + dt sum_i b_i(theta) k_i. None selects the cubic Hermite
-            interpolant up to order 4, and stepping onto each output time beyond.
+            y(t + theta dt) = y + dt sum_i b_i(theta) k_i over the stages, then, without FSAL, f at
+            the new point, then the extra stages. None selects the cubic Hermite interpolant up to
+            order 4, and beyond one through ``inner`` more points, each at the cost of a step.
         interpolant_order: order of that interpolant.
+        extra: node and row (c, a) of each stage that serves the interpolant alone; the row weighs
+            all rates before it. Evaluated where an output lies inside the step, so c in [0, 1].
 
     Raises:
         ValueError: naming the condition that the coefficients miss, and by how much.
@@ -53,6 +56,7 @@ class Tableau:
     error_order: int | None = None
     interpolant: tuple[Row, ...] | None = None
     interpolant_order: int = 4
+    extra: tuple[tuple[float, Row], ...] = ()
 
     def __post_init__(self) -> None:
         s = self.stages
@@ -67,6 +71,8 @@ class Tableau:
             check("sum of b_error", fsum(self.b_error), 0.0)
             embedded = [b - e for b, e in zip(self.b, self.b_error, strict=True)]
             check_order("b - b_error", self.a, embedded, self.exponent - 1)
+        if self.extra:
+            self.check_extra()
         if self.interpolant is not None:
             self.check_interpolant()
 
@@ -92,16 +98,24 @@ class Tableau:
         return self.stages > 1 and self.a[-1] == self.b[:-1] and self.b[-1] == 0.0
 
     @property
-    def dense(self) -> bool:
-        """Whether outputs inside a step can be interpolated to the method's accuracy."""
-        return self.interpolant is not None or self.order <= 4
+    def inner(self) -> int:
+        """Number of points inside a step that its Hermite interpolant needs besides the ends to be
+        of the method's accuracy.
+        """
+        return 0 if self.interpolant is not None else inner_points(self.order)
 
     @property
     def rates(self) -> int:
         """Number of rates f that interpolation needs: the stages and, without FSAL, f at the new
-        point.
+        point, and the extra stages.
         """
-        return self.stages if self.fsal or self.interpolant is not None else self.stages + 1
+        return self.end + 1 if self.interpolant is None else len(self.interpolant)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Row i weighs the rates before rate i, shape (rates,) of rows."""
+        end = () if self.fsal else (self.b,)
+        return (*self.a, *end, *(row for _, row in self.extra))[: self.rates]
 
     @property
     def end(self) -> int:
@@ -130,19 +144,33 @@ class Tableau:
         """
         if self.interpolant is not None:
             return self.interpolant
-        rows = [[0.0, 3 * b, -2 * b] for b in self.b] + [[0.0] * 3] * (self.rates - self.stages)
-        rows[0] = [x + h for x, h in zip(rows[0], (1.0, -2.0, 1.0), strict=True)]
-        rows[-1] = [x + h for x, h in zip(rows[-1], (0.0, -1.0, 1.0), strict=True)]
-        return tuple(map(tuple, rows))
+        ends = [*self.b, *[0.0] * (self.rates - self.stages)]
+        return tuple(
+            hermite_row(b, float(i == 0), float(i == self.end)) for i, b in enumerate(ends)
+        )
+
+    def check_extra(self) -> None:
+        """Extra stages are used, lie inside the step and come one after another."""
+        first = self.end + 1
+        if self.interpolant is None or self.rates != first + len(self.extra):
+            raise ValueError(
+                f"a tableau of {self.stages} weights with {len(self.extra)} extra stages needs an "
+                f"interpolant of {first + len(self.extra)} rows"
+            )
+        for i, (c, row) in enumerate(self.extra, first):
+            if len(row) != i or not 0.0 <= c <= 1.0:
+                raise ValueError(f"extra stage {i} needs {i} weights and a node in [0, 1]")
+            check(f"sum of row {i} of a", fsum(row), c)
 
     def check_interpolant(self) -> None:
         """The interpolant ends in y_new and is of its order at several points inside the step."""
-        for value, b in zip(self.interpolation_weights(1.0), self.b, strict=True):
+        ends = [*self.b, *[0.0] * (self.rates - self.stages)]
+        for value, b in zip(self.interpolation_weights(1.0), ends, strict=True):
             check("interpolant at 1", value, b)
         for theta in (0.25, 0.5, 0.8):
             check_order(
                 f"interpolant at {theta}",
-                self.a,
+                self.rows,
                 self.interpolation_weights(theta),
                 self.interpolant_order,
                 theta,
@@ -181,6 +209,27 @@ def polynomial(coefficients: Row, x: float) -> float:
     for coefficient in reversed(coefficients):
         value = value * x + coefficient
     return value
+
+
+def inner_points(order: int) -> int:
+    """The fewest points n inside a step with which the error of Hermite's interpolant, dt^(4 + 2
+    n), is no larger than that of a solve, dt^order.
+    """
+    return max(0, (order - 3) // 2)
+
+
+def hermite_row(b: float, first: float, last: float, bump: Row = ()) -> Row:
+    """Coefficients of theta, theta^2, ... of the Hermite cubic's weight, and a term that leaves
+    both ends as they are,
+
+        theta^2 (3 - 2 theta) b + theta (1 - theta)^2 first + theta^2 (theta - 1) last
+        + theta^2 (1 - theta)^2 (bump_0 + bump_1 theta + ...).
+    """
+    row = [first, 3 * b - 2 * first - last, -2 * b + first + last, *[0.0] * len(bump)]
+    for i, value in enumerate(bump, 1):
+        for j, factor in enumerate((1.0, -2.0, 1.0), i):
+            row[j] += factor * value
+    return tuple(row)
 
 
 @cache

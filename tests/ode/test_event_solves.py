@@ -13,7 +13,6 @@ from torch import nn
 
 from node_runner.ode import Event, GrazingError, Solver, SolverError, events, methods
 
-DENSE = [name for name in NAMES if methods.get(name).dense]
 strategies = pytest.mark.parametrize("gradient", STRATEGIES.values(), ids=STRATEGIES)
 Y0 = torch.tensor([1.0, 0.0], dtype=torch.float64)
 
@@ -95,7 +94,7 @@ def test_gradients_are_those_of_differences(gradient, backwards, draw):
     assert torch.autograd.gradcheck(run, inputs, eps=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_time_converges_as_the_method_does(name):
     """cos t is 0 at pi / 2, and its derivative -1."""
     hit = make_solver(name, 1e-6, step_size=0.01).event(turn, Y0, 0.0, first, t_end=4.0)
@@ -366,18 +365,13 @@ def test_a_condition_that_is_nan_is_refused():
         )
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_field_that_turns_nan_is_blamed_not_the_condition(name):
     def f(t, y):
         return torch.where(t > 0.5, nan, -y)
 
     with pytest.raises(SolverError, match="f returned NaN or inf"):
         make_solver(name, 1e-4).event(f, Y0, 0.0, lambda t, y: y.sum() + 1, t_end=2.0)
-
-
-def test_methods_without_an_interpolant_are_refused():
-    with pytest.raises(ValueError, match="no interpolant of its accuracy"):
-        Solver("dopri8").event(turn, Y0, 0.0, first, t_end=1.0)
 
 
 def test_unknown_leaves_are_refused():

@@ -13,6 +13,7 @@ from ..step import Buffer, Stages, Tape, take_step
 from ..stepper import Attempt, Diagnosis, Rates
 from ..tableau import Tableau
 from ..tolerance import Norm
+from .hermite import Hermite, refined
 from .runge_kutta import RungeKutta
 
 
@@ -81,14 +82,32 @@ class ExplicitStepper:
         self.started = False
         self.ended = self.tableau.fsal and self.evaluated == self.tableau.stages
 
-    def interpolant(self) -> RungeKuttaInterpolant:
-        """Evaluates f at the end where the interpolant needs it."""
-        tableau = self.tableau
+    def interpolant(self) -> RungeKuttaInterpolant | Hermite:
+        """Evaluates f at the end and the extra stages where the interpolant needs them, and takes
+        shorter steps where the tableau has none of its accuracy.
+        """
+        tableau, dt = self.tableau, self.t1 - self.t0
         if not self.ended and tableau.rates > self.evaluated:
             stage = tableau.end if tableau.fsal else 0
             self.stages.put(tableau.end, self.f(stage, self.t1, self.y1))
             self.ended = True
-        return RungeKuttaInterpolant(tableau, self.stages, self.t0, self.t1, self.y)
+        for i, (c, _) in enumerate(tableau.extra, tableau.end + 1):
+            point = self.stages.input(i, self.y, dt)
+            self.stages.put(i, self.f(None, self.t0 + c * dt, point))
+        if not tableau.inner:
+            return RungeKuttaInterpolant(tableau, self.stages, self.t0, self.t1, self.y)
+        ends = self.stages.k[0], self.stages.k[tableau.end]
+        path = Hermite(self.t0, self.t1, self.y, self.y1, *ends)
+        return refined(path, tableau.inner, self._reach)
+
+    def _reach(self, t: float) -> tuple[Tensor, Tensor]:
+        """The state at t inside the step, by a step from its start, and the rate there."""
+        graph = isinstance(self.stages, Tape)
+        shorter = ExplicitStepper(self.f, self.tableau, self.layout, graph, judged=False)
+        shorter.stages.put(0, [*self.layout.entries(self.stages.k[0])])
+        shorter.started = True
+        y = shorter.attempt(self.t0, t, self.y).y1
+        return y, self.layout.flatten(self.f(None, t, y)).clone()
 
     def restart(self) -> None:
         self.started = self.ended = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import ClassVar
 
 import torch
@@ -15,7 +15,7 @@ from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tableau import Row
 from ..tolerance import Norm
 from ..transforms import refuse_functorch
-from .hermite import Hermite, combined
+from .hermite import Hermite, combined, refined
 from .implicit_tableau import ImplicitTableau
 from .newton import Jacobian, Newton
 from .runge_kutta import RungeKutta
@@ -74,7 +74,8 @@ class ImplicitRungeKutta(RungeKutta):
         if iterations is None:
             iterations = ITERATIONS if self.adaptive else ITERATIONS_FIXED
         newton = Newton(f, layout, norm, self.jacobian, iterations, self.adaptive)
-        return ImplicitStepper(self, f, layout, newton, graph, judged and self.adaptive)
+        again = partial(self.start, f, layout, norm, graph, judged=False)
+        return ImplicitStepper(self, f, layout, newton, graph, judged and self.adaptive, again)
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,22 @@ class ImplicitStepper:
         newton: Newton,
         graph: bool,
         judged: bool,
+        again: Callable[[], ImplicitStepper],
     ) -> None:
         self.method, self.tableau, self.judged = method, method.tableau, judged
         self.f, self.layout, self.newton, self.graph = f, layout, newton, graph
+        self.again = again
         self.rate: Tensor | None = None  # f where the next step starts
         self.taken: Taken | None = None
         self.scales: tuple[float, dict[Block, Tensor]] = (0.0, {})
         self.jacobian_at: float | None = None  # the start of the step that it was made for
+
+    @cached_property
+    def shorter(self) -> ImplicitStepper:
+        """Takes shorter steps from where a step starts. Its Jacobian is its own, so that the steps
+        themselves do not depend on what is asked inside them.
+        """
+        return self.again()
 
     def first_rate(self, t: float, y: Tensor) -> Tensor:
         """f(t, y), kept for the step from there."""
@@ -140,8 +150,9 @@ class ImplicitStepper:
         self.rate = self.taken.end
 
     def interpolant(self) -> Hermite:
-        """Of order 3, or 4 with the tableau's bump; at one or two evaluations where the rates at
-        the ends are not among the stages.
+        """Of order 3, or 4 with the tableau's bump; above order 4 without one, through points that
+        shorter steps reach. At one or two evaluations where the rates at the ends are not among the
+        stages.
         """
         step = self.taken
         start, end = step.start, step.end
@@ -151,7 +162,15 @@ class ImplicitStepper:
             end = self._evaluate(0, step.t1, step.y1)
         self.taken, self.rate = replace(step, start=start, end=end), end
         bump = combined(None, step.k, self.tableau.bump, 1.0) if self.tableau.bump else None
-        return Hermite(step.t0, step.t1, step.y0, step.y1, start, end, bump)
+        path = Hermite(step.t0, step.t1, step.y0, step.y1, start, end, bump)
+        return refined(path, self.tableau.inner, self._reach)
+
+    def _reach(self, t: float) -> tuple[Tensor, Tensor]:
+        """The state at t inside the step taken, by a step from its start, and the rate there."""
+        step = self.taken
+        self.shorter.rate = step.start
+        y = self.shorter.attempt(step.t0, t, step.y0).y1
+        return y, self._evaluate(None, t, y)
 
     def restart(self) -> None:
         """The Jacobian is kept: an iteration that it no longer serves asks for another."""

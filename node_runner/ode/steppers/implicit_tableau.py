@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import fsum
 
-from ..tableau import Row, check, check_order, density, rooted_trees, vertices, weighted
+from ..tableau import (
+    Row,
+    check,
+    check_order,
+    density,
+    inner_points,
+    rooted_trees,
+    vertices,
+    weighted,
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ class ImplicitTableau:
         """The term in theta^4 of an interpolant of order 4 is all that the trees of 4 vertices
         leave; the Hermite cubic has the other powers right by the order of y_new.
         """
-        if not (self.explicit(0) and self.stiffly_accurate and self.order >= 4):
-            raise ValueError("bump needs the rates at both ends among the stages, and order 4")
+        if not (self.explicit(0) and self.stiffly_accurate and self.order in (4, 5)):
+            raise ValueError("bump needs the rates at both ends among the stages, and order 4 or 5")
         for tree in (tree for n in range(1, 5) for tree in rooted_trees(n)):
             value = weighted(self.bump, self.a, tree)
             expected = 1 / density(tree) if vertices(tree) == 4 else 0.0
@@ -81,9 +90,11 @@ class ImplicitTableau:
         return min(self.order, self.error_order or self.order - 1) + 1
 
     @property
-    def dense(self) -> bool:
-        """Whether outputs inside a step can be interpolated to the method's accuracy."""
-        return self.order <= 4 or (self.order == 5 and self.bump is not None)
+    def inner(self) -> int:
+        """Number of points inside a step that its Hermite interpolant needs besides the ends to be
+        of the method's accuracy; a bump is enough for order 5.
+        """
+        return 0 if self.bump is not None else inner_points(self.order)
 
     @property
     def stiffly_accurate(self) -> bool:

@@ -21,6 +21,7 @@ class RungeKutta:
 
     one_step: ClassVar[bool] = True
     variable: ClassVar[bool] = False
+    dense: ClassVar[bool] = True
 
     @property
     def order(self) -> int:
@@ -29,10 +30,6 @@ class RungeKutta:
     @property
     def adaptive(self) -> bool:
         return self.tableau.adaptive
-
-    @property
-    def dense(self) -> bool:
-        return self.tableau.dense
 
     @property
     def exponent(self) -> int:
