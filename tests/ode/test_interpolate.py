@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ode_problems import (
     ADAPTIVE,
     FIXED,
     NAMES,
+    Recorded,
     accepted_steps,
     bend,
     bend_exact,
-    evaluations,
     logistic,
     logistic_exact,
     make_solver,
     slope,
 )
 
-from node_runner.ode import Solver, methods
+from node_runner.ode import Direct, Replay, Solver, methods
 
 Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
-DENSE = [name for name in ADAPTIVE if methods.get(name).dense]
-LANDING = [name for name in ADAPTIVE if not methods.get(name).dense]
+BARE = "dopri8", "dopri5"  # adaptive ones of order 8 and 5, to be left without their interpolants
 
 
 def waves(t, y):
@@ -51,22 +52,62 @@ def test_interior_outputs_are_within_twenty_tolerances(name, tol, problem):
     assert in_tolerances(ys, exact(ts[:, None], Y0), tol) < (200 if name == "fehlberg2" else 20)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).dense])
-def test_interpolation_inside_one_step_is_of_its_order(name):
-    """Local error dt^(q + 1), q = 3 for the Hermite cubic; RMS over places, starts and times."""
-    tableau = methods.get(name).tableau
-    q = min(tableau.order, 3 if tableau.interpolant is None else tableau.interpolant_order)
-    sizes, errors = (0.02, 0.04, 0.08), []
+def bare(name):
+    """The solver of a method whose tableau has lost its interpolant."""
+    solver = make_solver(name, 1e-5)
+    tableau = replace(solver.scheme.tableau, interpolant=None, extra=())
+    solver.scheme = replace(solver.scheme, tableau=tableau)
+    return solver
+
+
+def local_errors(solver, sizes):
+    """RMS of the errors inside one step of each size, over places, starts and times."""
+    errors = []
     for dt in sizes:
         found = []
         for t0 in (0.2, 0.9, 1.6, 2.2):
             ts = torch.tensor([t0 + theta * dt for theta in (0, 0.3, 0.5, 0.8, 1)]).double()
             y0 = waves_exact(ts[0], Y0)
-            options = {"first_step": dt} if tableau.adaptive else {}
-            ys = make_solver(name, 1.0, step_size=dt, **options)(waves, y0, ts).ys
+            solver.rtol = solver.atol = 1.0
+            solver.first_step = dt if solver.scheme.adaptive else None
+            solver.step_size = None if solver.scheme.adaptive else dt
+            ys = solver(waves, y0, ts).ys
             found.append(ys[1:-1] - waves_exact(ts[1:-1, None], Y0))
         errors.append(torch.stack(found).square().mean().sqrt().item())
+    return errors
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interpolation_inside_one_step_is_of_its_order(name):
+    """Local error dt^(q + 1), q = 3 for the Hermite cubic."""
+    tableau = methods.get(name).tableau
+    q = min(tableau.order, 3 if tableau.interpolant is None else tableau.interpolant_order)
+    sizes = (0.02, 0.04, 0.08) if q < 7 else (0.1, 0.15, 0.2)
+    errors = local_errors(make_solver(name), sizes)
     assert slope(sizes, errors) == pytest.approx(q + 1, abs=0.25)
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_tableau_without_an_interpolant_is_interpolated_to_its_order(name):
+    """Through points that shorter steps reach: local error dt^(4 + 2 n) with n of them."""
+    solver = bare(name)
+    order = 4 + 2 * solver.scheme.tableau.inner
+    assert order >= solver.scheme.order
+    sizes = (0.02, 0.04, 0.08) if order < 8 else (0.1, 0.15, 0.2)
+    assert slope(sizes, local_errors(solver, sizes)) == pytest.approx(order, abs=0.25)
+
+
+@pytest.mark.parametrize("name", BARE)
+@pytest.mark.parametrize("gradient", [Direct(), Replay()], ids=["direct", "replay"])
+def test_such_an_interpolant_is_differentiated_and_leaves_the_steps_alone(name, gradient):
+    ts = torch.linspace(0, 2, 9, dtype=torch.float64)
+    y0, found = Y0.clone().requires_grad_(), []
+    for solver in (bare(name), make_solver(name, 1e-9)):
+        solver.gradient = gradient
+        ys = solver(logistic, y0, ts).ys
+        found.append(torch.autograd.grad(ys.square().sum(), y0)[0])
+        assert torch.equal(ys[-1], solver(logistic, y0, [0.0, 2.0]).final)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -80,10 +121,11 @@ def test_interior_outputs_of_fixed_steps_converge_with_the_order(name):
 
 
 @pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize("name", [n for n in NAMES if methods.get(n).dense])
+@pytest.mark.parametrize("name", NAMES)
 def test_interior_outputs_leave_the_steps_alone(name, graph):
     """The same bits at the end. Methods without FSAL evaluate f at the end of a step in which
-    outputs lie, and the next step starts with it: at most one more evaluation in all.
+    outputs lie, and the next step starts with it: at most one more evaluation in all, besides the
+    extra stages of each step.
     """
     ts = torch.linspace(0, 2, 40, dtype=torch.float64)
     solver, y0 = make_solver(name, 1e-5), Y0.clone().requires_grad_(graph)
@@ -91,16 +133,49 @@ def test_interior_outputs_leave_the_steps_alone(name, graph):
     a, b = with_outputs.stats.forward, without.stats.forward
     assert torch.equal(with_outputs.final, without.final)
     assert (a.accepted, a.rejected) == (b.accepted, b.rejected)
-    assert b.nfe <= a.nfe <= b.nfe + (not methods.get(name).tableau.fsal)
+    tableau = methods.get(name).tableau
+    extra = a.accepted * len(tableau.extra)
+    assert b.nfe + extra <= a.nfe <= b.nfe + extra + (not tableau.fsal)
 
 
-@pytest.mark.parametrize("name", LANDING)
-def test_methods_without_an_interpolant_step_onto_each_output(name):
-    ts = [0.0, 0.31, 0.32, 1.5]
-    ends = {t1 for _, t1 in accepted_steps(make_solver(name, 1e-6), logistic, Y0, ts)}
-    assert set(ts[1:]) <= ends
-    counts = make_solver(name, 1e-6)(logistic, Y0, ts).stats.forward
-    assert counts.nfe == evaluations(name, counts.accepted, counts.rejected)
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_only_steps_with_outputs_inside_are_completed(name, graph):
+    """By the extra stages; f at the end is the next step's first stage. None where outputs are the
+    ends of steps.
+    """
+    solver, y0 = make_solver(name, 1e-5), Y0.clone().requires_grad_(graph)
+    steps = accepted_steps(solver, logistic, Y0, [0.0, 2.0])
+    plain = solver(logistic, y0, [0.0, 2.0]).stats.forward.nfe
+    (a, b), (c, end) = steps[1], steps[-1]
+    fsal, extra = solver.scheme.tableau.fsal, len(solver.scheme.tableau.extra)
+    for inside, more in (
+        ([], 0),
+        ([a, b], 0),
+        ([a + 0.3 * (b - a), a + 0.6 * (b - a)], extra),
+        ([a + 0.4 * (b - a), c + 0.4 * (end - c)], 2 * extra + (not fsal)),
+    ):
+        found = solver(logistic, y0, [0.0, *inside, 2.0]).stats.forward.nfe
+        assert found == plain + more
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_stage_lies_outside_the_interval(name):
+    f = Recorded(logistic)
+    for ends in ((0.3, 1.7), (1.7, 0.3)):
+        make_solver(name, 1e-5)(f, Y0, torch.linspace(*ends, 40, dtype=torch.float64))
+    assert min(f.times) >= 0.3 and max(f.times) <= 1.7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_is_continuously_differentiable(name):
+    """Each interpolant starts and ends with the state, and the slope f, at the ends of its step."""
+    dense = make_solver(name, 1e-4, step_size=0.2).dense(logistic, Y0, 0.0, 1.0)
+    for step in dense.recording.steps:
+        for t, y in ((step.t0, step.y0), (step.t1, step.y1)):
+            torch.testing.assert_close(step.at([t])[0], y, rtol=1e-13, atol=1e-13)
+            rate = logistic(torch.tensor(t, dtype=torch.float64), y)
+            torch.testing.assert_close(step.slope(t), rate, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ import pytest
 from ode_problems import NAMES
 
 from node_runner.ode import methods
-from node_runner.ode.tableau import Tableau, density, rooted_trees, vertices
+from node_runner.ode.tableau import Tableau, check_order, density, rooted_trees, vertices
 
 SLIP = 1e-9  # far above the check's 1e-12, far below what the eye sees in a printed coefficient
 
@@ -27,7 +27,7 @@ def order_of_embedded(tableau):
 
 WITH_ESTIMATE = [n for n in NAMES if methods.get(n).adaptive]
 WITH_INTERPOLANT = [n for n in NAMES if methods.get(n).tableau.interpolant is not None]
-DENSE = [n for n in NAMES if methods.get(n).dense]
+WITH_EXTRA = [n for n in NAMES if methods.get(n).tableau.extra]
 
 
 def test_number_of_rooted_trees():
@@ -143,13 +143,81 @@ def test_order_of_the_interpolant_is_not_understated(name):
         replace(tableau, interpolant_order=tableau.interpolant_order + 1)
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", NAMES)
 def test_interpolant_joins_both_ends_of_the_step(name):
-    """The weights at 0 vanish; those at 1 are b. Each is a few products of numbers of size 1."""
+    """The weights at 0 vanish; those at 1 are b. Each is a few products of numbers of size 1, or of
+    up to 400 at order 7.
+    """
     tableau = methods.get(name).tableau
     ends = [*tableau.b, *[0.0] * (tableau.rates - tableau.stages)]
     assert tableau.interpolation_weights(0.0) == pytest.approx([0.0] * tableau.rates, abs=1e-15)
     assert tableau.interpolation_weights(1.0) == pytest.approx(ends, abs=1e-13)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interpolant_has_the_slope_of_f_at_both_ends(name):
+    """To the rounding of printed digits: the solution is continuously differentiable."""
+    tableau = methods.get(name).tableau
+    rows = tableau.interpolation_coefficients()
+    first = [row[0] for row in rows]
+    last = [sum(n * c for n, c in enumerate(row, 1)) for row in rows]
+    assert first == pytest.approx([float(i == 0) for i in range(tableau.rates)], abs=1e-12)
+    assert last == pytest.approx([float(i == tableau.end) for i in range(tableau.rates)], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", WITH_INTERPOLANT)
+def test_interpolant_meets_the_order_conditions_everywhere(name):
+    """Defects are polynomials in theta of its degree, which vanish at one place more."""
+    tableau = methods.get(name).tableau
+    places = len(tableau.interpolant[0]) + 1
+    for theta in (i / (places - 1) for i in range(places)):
+        weights, order = tableau.interpolation_weights(theta), tableau.interpolant_order
+        check_order("interpolant", tableau.rows, weights, order, theta)
+
+
+def with_extra(tableau, stage, c=None, row=None):
+    """The tableau with another node or row of one extra stage."""
+    extra = list(tableau.extra)
+    old = extra[stage]
+    extra[stage] = (old[0] if c is None else c, old[1] if row is None else row)
+    return replace(tableau, extra=tuple(extra))
+
+
+@pytest.mark.parametrize("name", WITH_EXTRA)
+def test_slip_in_an_extra_stage_is_caught(name):
+    tableau = methods.get(name).tableau
+    for stage, (c, row) in enumerate(tableau.extra):
+        what = f"sum of row {tableau.end + 1 + stage} of a"
+        with pytest.raises(ValueError, match=what):
+            with_extra(tableau, stage, c=c + SLIP)
+        for j in range(len(row)):
+            with pytest.raises(ValueError, match=what):
+                with_extra(tableau, stage, row=nudged(row, j))
+
+
+@pytest.mark.parametrize("name", WITH_EXTRA)
+def test_two_slips_in_an_extra_stage_that_cancel_are_caught_by_a_tree(name):
+    tableau = methods.get(name).tableau
+    nodes = [*tableau.c, 1.0, *(c for c, _ in tableau.extra)]
+    for stage, (_, row) in enumerate(tableau.extra):
+        for j in (j for j in range(1, len(row)) if nodes[j]):
+            bent = nudged(nudged(row, 0, 1e-7), j, -1e-7)  # weights of 0.1, conditions of order 3
+            with pytest.raises(ValueError, match="order condition of interpolant"):
+                with_extra(tableau, stage, row=bent)
+
+
+@pytest.mark.parametrize("name", WITH_EXTRA)
+def test_extra_stages_that_do_not_fit_are_refused(name):
+    tableau = methods.get(name).tableau
+    last = len(tableau.extra) - 1
+    with pytest.raises(ValueError, match="needs an interpolant of"):
+        replace(tableau, interpolant=None)
+    with pytest.raises(ValueError, match="needs an interpolant of"):
+        replace(tableau, extra=tableau.extra[:-1])
+    with pytest.raises(ValueError, match="weights and a node in"):
+        with_extra(tableau, last, c=1.01)
+    with pytest.raises(ValueError, match="weights and a node in"):
+        with_extra(tableau, last, row=tableau.extra[last][1][:-1])
 
 
 def test_shapes_that_do_not_fit_are_refused():

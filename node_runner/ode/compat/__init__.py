@@ -27,8 +27,8 @@ between are not torchdiffeq's.
 - Step control is proportional-integral (``control.PIControl``), which rejects fewer steps; an
   accepted step may be followed by a shorter one; ``safety`` is 0.93 unless given.
 - func is never called outside the interval. There, the last step runs past the end and the result
-  is interpolated back. dopri8, which has no interpolant of its order, steps onto each output here;
-  there, a quartic limits its outputs to a far lower accuracy.
+  is interpolated back. dopri8 has an interpolant of order 7; there, a quartic limits its outputs to
+  a far lower accuracy.
 - tsit5 propagates the row of order 5; there, the embedded row of order 4, with 20 to 90 times the
   error. gl4 has two different nodes; there, one twice, which leaves order 1.
 - adaptive_heun and fehlberg2 evaluate func at the start of each step: their last stage is not the

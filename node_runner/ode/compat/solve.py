@@ -78,8 +78,7 @@ def odeint_dense(
     are kept: memory is that of their stages.
 
     Args:
-        func, y0, rtol, atol, method, options: as in ``odeint``; any adaptive method but dopri8,
-            which has no interpolant of its accuracy.
+        func, y0, rtol, atol, method, options: as in ``odeint``; any adaptive method.
         t0, t1: ends of the solve, in either direction.
 
     Raises:
