@@ -58,6 +58,10 @@ class SolverError(ArithmeticError, AssertionError):
         return rebuilt, ({name: getattr(self, name) for name in names},)
 
 
+class OptionError(ValueError):
+    """An option of the solver that does not fit the state or f, which only a solve can tell."""
+
+
 class GrazingError(ArithmeticError):
     """A gradient through an event whose condition touches zero and does not cross it."""
 

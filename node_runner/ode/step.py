@@ -115,6 +115,17 @@ def shares_memory(a: Tensor, b: Tensor) -> bool:
         return False
 
 
+def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
+    """y + dt sum_i w_i k_i in a new tensor (y itself if all weights are zero); the sum alone
+    without y. The sum is taken first, so that y is rounded once.
+    """
+    total = None
+    for w, rate in zip(weights, k, strict=False):
+        if w:
+            total = rate * (w * dt) if total is None else torch.add(total, rate, alpha=w * dt)
+    return y if total is None else total if y is None else y + total
+
+
 class Tape:
     """Rates with their graph. dt is a constant to that graph: choosing a step is not
     differentiated.
@@ -132,7 +143,7 @@ class Tape:
         return self.weigh(y, self.tableau.rows[i], dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
-        return self.weigh(y, self.tableau.b, dt)
+        return combined(y, self.k, self.tableau.b, dt)
 
     def weigh(self, y: Tensor, weights: Row, dt: float) -> Tensor:
         for w, k in zip(weights, self.k, strict=False):
@@ -142,7 +153,7 @@ class Tape:
 
     @torch.no_grad()
     def error(self) -> Tensor:
-        return self.weigh(torch.zeros_like(self.k[0]), self.tableau.b_error, 1.0)
+        return combined(None, self.k, self.tableau.b_error, 1.0)
 
     def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
         return self.weighted(y, torch.tensor(weights, dtype=y.dtype, device=y.device), dt)

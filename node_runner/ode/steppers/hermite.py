@@ -8,18 +8,8 @@ from copy import copy
 import torch
 from torch import Tensor
 
+from ..step import combined
 from ..tableau import Row, hermite_row, polynomial
-
-
-def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
-    """y + dt sum_i w_i k_i in a new tensor (y itself if all weights are zero); the sum alone
-    without y.
-    """
-    for w, rate in zip(weights, k, strict=False):
-        if w:
-            y = rate * (w * dt) if y is None else torch.add(y, rate, alpha=w * dt)
-    return y
-
 
 # Weights of (y1 - y0) / dt, k0 and k1 in the cubic, and of the bump: coefficients of theta, ...
 CUBIC = hermite_row(1.0, 0.0, 0.0), hermite_row(0.0, 1.0, 0.0), hermite_row(0.0, 0.0, 1.0)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ..state import Layout
+from ..step import combined
 from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tableau import Row
 from ..tolerance import Norm
 from ..transforms import refuse_functorch
-from .hermite import Hermite, combined, refined
+from .hermite import Hermite, refined
 from .implicit_tableau import ImplicitTableau
 from .newton import Jacobian, Newton
 from .runge_kutta import RungeKutta
@@ -189,7 +190,7 @@ class ImplicitStepper:
     def _take(self, t0: float, t1: float, y: Tensor) -> Taken:
         tableau, dt = self.tableau, t1 - t0
         k: list[Tensor] = []
-        z = y[: self.layout.fed_width]
+        z: Tensor | None = None  # the last point
         for first, end in tableau.blocks:
             if tableau.explicit(first):
                 k.append(self._explicit(first, t0, t1, y, k))
@@ -211,17 +212,29 @@ class ImplicitStepper:
         return self._evaluate(stage, self._time(stage, t0, t1), point)
 
     def _block(
-        self, block: tuple[int, int], t0: float, t1: float, y: Tensor, k: list[Tensor], z: Tensor
+        self,
+        block: tuple[int, int],
+        t0: float,
+        t1: float,
+        y: Tensor,
+        k: list[Tensor],
+        z: Tensor | None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Points (m, fed_width) of the stages of a block, and their rates."""
+        """Points (m, fed_width) of the stages of a block, and their rates; z is the point before
+        them, None for y.
+        """
         stages, fed, dt = range(*block), self.layout.fed_width, t1 - t0
         known = [rate[:fed] for rate in k]
         base = torch.stack([combined(y[:fed], known, self.tableau.a[i], dt) for i in stages])
         times = [self._time(i, t0, t1) for i in stages]
         coupling = tuple(row[slice(*block)] for row in self.tableau.a[slice(*block)])
         scale = self._scale(dt, coupling)
-        guess = self._guess(block[0], base, scale, known, z)
-        points = self.newton.solve(times, base, scale, guess)
+        guess = self._guess(block[0], base, scale, known, y[:fed] if z is None else z)
+        rate = None
+        if z is None and not self.method.adaptive:
+            self.first_rate(t0, y)
+            rate = self.rate[:fed]
+        points = self.newton.solve(times, base, scale, guess, rate)
         if self.graph:
             points = self.newton.attached(times, base, scale, points)
         rates = self._coefficients(coupling)[1] @ ((points - base) / dt)

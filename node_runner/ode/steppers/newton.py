@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..dynamo import run_eagerly
+from ..errors import OptionError
 from ..gradients.again import Once
 from ..rhs import without_autocast
 from ..state import Layout
@@ -26,7 +27,7 @@ REFUSAL = (
     "not: take an explicit method for gradients of gradients"
 )
 COUPLED = (
-    "jacobian is 'rows', but a row of the batch changes the rate of another (as batch "
+    "solver.jacobian is 'rows', but a row of the batch changes the rate of another (as batch "
     "normalisation or attention over the batch does); choose jacobian='full'"
 )
 KAPPA = 0.03  # of the tolerance that the error of the iteration may take
@@ -91,7 +92,11 @@ class Equations:
 
     def rates(self, z: Tensor) -> Tensor:
         """f at the points z, shape (m, n)."""
-        return torch.stack([self.f(t, point) for t, point in zip(self.times, z, strict=True)])
+        if len(z) == 1:
+            return self.f(self.times[0], z[0])[None]
+        # Copied, since f may write each of them to the same memory.
+        each = zip(self.times, z, strict=True)
+        return torch.stack([self.f(t, point).clone() for t, point in each])
 
     def residual(self, z: Tensor, rates: Tensor) -> Tensor:
         """z less the right side, shape (m, n)."""
@@ -187,7 +192,14 @@ class Newton:
         return self.layout.flatten(self.rates(None, t, z)[: self.layout.fed])
 
     @torch.no_grad()
-    def solve(self, times: list[float], base: Tensor, scale: Tensor, guess: Tensor) -> Tensor:
+    def solve(
+        self,
+        times: list[float],
+        base: Tensor,
+        scale: Tensor,
+        guess: Tensor,
+        rate: Tensor | None = None,
+    ) -> Tensor:
         """The points z with z_i = base_i + sum_j scale_ij f(t_j, z_j), without graph.
 
         Args:
@@ -195,6 +207,8 @@ class Newton:
             base, guess: shape (m, fed_width).
             scale: dt times the block of a, shape (m, m). The same tensor as in the last call, not
                 an equal one, keeps the factors without a look at the device.
+            rate: f where the step starts, shape (fed_width,): stands for f at the guess of every
+                stage in a first correction, which is left out where it is not finite.
 
         Raises:
             StepFailed: naming the cause and t.
@@ -207,12 +221,13 @@ class Newton:
             equations = Equations(self.f, self.blocks, times, base.detach(), scale)
             iterate = self._to_tolerance if self.adaptive else self._to_rounding
             fresh = self.stale
+            known = guess.detach(), None if rate is None else rate.detach()
             try:
-                return self._iterate(iterate, equations, guess.detach())
+                return self._iterate(iterate, equations, *known)
             except StepFailed:
                 if fresh:
                     raise
-            return self._iterate(iterate, equations, guess.detach())
+            return self._iterate(iterate, equations, *known)
 
     def attached(self, times: list[float], base: Tensor, scale: Tensor, z: Tensor) -> Tensor:
         """z, as ``solve`` returned it, with the gradient of the solution where one is wanted; z
@@ -238,12 +253,17 @@ class Newton:
         solved = torch.linalg.solve_ex(identity - scale * self.jacobians[0], rows[..., None])[0]
         return self.blocks.join(solved[..., 0])
 
-    def _iterate(self, iterate: Callable, equations: Equations, guess: Tensor) -> Tensor:
+    def _iterate(
+        self, iterate: Callable, equations: Equations, guess: Tensor, rate: Tensor | None
+    ) -> Tensor:
         """The solution with the Jacobian at hand, or one at the first guess; a failure marks it."""
         if self.stale:
             self._renew(equations, guess[:1])
         elif self.scale is not equations.scale:
             self._factor(equations)
+        if rate is not None:
+            first = self._correction(equations, guess, rate.expand_as(guess))
+            guess = torch.where(torch.isfinite(first).all(), guess - first, guess)
         try:
             return iterate(equations, guess)
         except StepFailed:
@@ -292,7 +312,7 @@ class Newton:
             worst, part = torch.stack([excess.max(), moved]).tolist()  # synchronises
             if worst <= ROUNDING:
                 self.stale = iteration > MANY
-                return z
+                return z - self._correction(equations, z, rates)  # which costs no evaluation
             if not isfinite(worst):
                 raise self._failure(equations, z, rates)
             slow = iteration > 0 and worst > SLOW * last
@@ -425,7 +445,7 @@ def check_rows(f: Callable, blocks: Blocks, t: float, z: Tensor) -> None:
     if found is not None:
         others = blocks.split(found.detach()) * ~chosen
         if bool((torch.isfinite(others) & (others != 0)).any()):  # synchronises, once a solve
-            raise ValueError(COUPLED)
+            raise OptionError(COUPLED)
 
 
 def draw_signs(blocks: Blocks, like: Tensor) -> tuple[Tensor, Tensor]:

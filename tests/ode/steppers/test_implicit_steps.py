@@ -12,7 +12,7 @@ from implicit_cases import Solve, robertson, smooth, van_der_pol
 from scipy.integrate import solve_ivp
 from torch.autograd import gradcheck
 
-from node_runner.ode import methods
+from node_runner.ode import Solver, methods
 from node_runner.ode.methods import get
 from node_runner.ode.state import Quadrature
 from node_runner.ode.stepper import StepFailed
@@ -281,3 +281,12 @@ def test_a_row_costs_what_a_batch_does(draw):
         newton = solve.stepper.newton
         counts.append((solve.counts.accepted, solve.counts.nfe - (rows > 1), newton.evaluated))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("name", ["implicit_euler", "implicit_midpoint", "radau_iia3", "gauss6"])
+def test_f_may_be_infinite_where_a_solve_starts(name):
+    """y' = 1 / (2 sqrt t), which no stage of these asks for at t = 0."""
+    y0 = torch.zeros(3, 2, dtype=torch.float64)
+    solver = Solver(name, step_size=0.01)
+    found = solver(lambda t, y: 0.5 / t.sqrt() + 0 * y, y0, [0.0, 1.0]).final
+    assert (found - 1).abs().max() < 0.1
