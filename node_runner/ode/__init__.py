@@ -2,10 +2,10 @@
 rest.
 """
 
+from . import torchdiffeq
 from .dense import DenseSolution
-from .errors import GrazingError, SolverError
+from .errors import GrazingError, OptionError, SolverError
 from .events import Event, EventSolution
-from .functional import odeint, odeint_adjoint, odeint_event
 from .gradients import Adjoint, Direct, Replay
 from .measure import measure
 from .observation import SolveProgress, observed
@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "EventSolution",
     "GrazingError",
+    "OptionError",
     "Quadrature",
     "Replay",
     "Solution",
@@ -31,8 +32,6 @@ __all__ = [
     "Stats",
     "measure",
     "observed",
-    "odeint",
-    "odeint_adjoint",
-    "odeint_event",
+    "torchdiffeq",
     "total",
 ]

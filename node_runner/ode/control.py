@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import copysign, isfinite, nextafter, ulp
+from math import copysign, inf, isfinite, nextafter, ulp
 
 SHORTEST = 2.0**-128  # a step, over what is left of the interval
 
@@ -62,13 +62,23 @@ class PIControl:
     grow with them, and that is not all reason for caution. The whole way (k) overshoots: trained
     toy flows then need a tenth more evaluations, in steps that are rejected. After the first step,
     which has no e_last, the memory is 0.8 for the same reason.
+
+    Args:
+        dt: size of the step to propose, without sign; None until the first is estimated.
+        order: k.
+        safety, min_factor, max_factor: as in the formula.
+        min_step: no step is shorter but the last of a stretch; one of this size or less is accepted
+            whatever its error, if it is finite.
+        max_step: no step is longer.
     """
 
-    dt: float  # size of the step to propose, without sign
-    order: int  # k
+    dt: float | None
+    order: int
     safety: float = 0.93
     min_factor: float = 0.2
     max_factor: float = 10.0
+    min_step: float = 0.0
+    max_step: float = inf
     last: tuple[float, float] | None = None  # size and error ratio of the last accepted step
     after_rejection: bool = False
     interrupted: float = 0.0  # the proposal that the last step was clipped from
@@ -80,12 +90,16 @@ class PIControl:
         """End of the next step: clipped to ``end``, and halving what is left rather than leaving a
         sliver. A step below the rounding of t becomes the least there is, which may still do.
         """
-        left = abs(end - t)
-        if left <= 1.01 * self.dt:
+        left, dt = abs(end - t), min(max(self.dt, self.min_step), self.max_step)
+        if left <= min(1.01 * dt, self.max_step):
             return end
-        size = left / 2 if left < 2 * self.dt else self.dt
+        size = left / 2 if 2 * self.min_step <= left < 2 * dt else dt
         t1 = t + copysign(size, end - t)
         return nextafter(t, end) if t1 == t else t1
+
+    def shortest(self, size: float) -> bool:
+        """Whether a step, the difference of two rounded times, is one of ``min_step`` or less."""
+        return size <= 1.000001 * self.min_step
 
     def judge(self, size: float, ratio: float) -> bool:
         """Whether a step of ``size`` with error ratio ``ratio`` is accepted; sets the size to
@@ -95,7 +109,7 @@ class PIControl:
             self.dt, self.after_rejection = size * self.min_factor, True
             return False
         floored = max(ratio, 1e-10)
-        if ratio > 1:
+        if ratio > 1 and not self.shortest(size):
             self.dt = size * max(self.min_factor, self.safety * floored ** (-1 / self.order))
             self.after_rejection = True
             return False

@@ -22,6 +22,8 @@ STABLE = 1.0  # rate * step above which a decay, not accuracy, limits the steps 
 JUMP = 30.0  # no explicit method here is stable beyond: above it f is not smooth
 ROUGH = 0.3  # a share of rejected steps that is not seen where f is smooth
 
+MORE = "a larger max_steps (max_num_steps of odeint)"
+
 Advice = tuple[str, str]
 
 
@@ -68,7 +70,7 @@ def _diagnose(path: Path, cause: str, culprit: str) -> tuple[str, Advice]:
             "a smaller learning rate or weight decay",
         )
     if not path.method.adaptive:
-        return "", ("another step_size", f"a larger {path.cap} if so many steps are meant")
+        return "", ("another step_size", f"{MORE} if so many steps are meant")
     if below_rounding(path.norm.allowed(path.y, path.y), path.y):
         return f"the tolerance is below the rounding of the {path.y.dtype} state", (
             "a float64 state",
@@ -82,7 +84,7 @@ def _diagnose(path: Path, cause: str, culprit: str) -> tuple[str, Advice]:
 
 def _slow(path: Path) -> tuple[str, Advice]:
     """Find what keeps the steps of a solve short that has reached its cap."""
-    more = f"a larger {path.cap}, if the dynamics are as fast as that"
+    more = f"{MORE}, if the dynamics are as fast as that"
     if path.method.implicit:  # which stability does not hold back
         return "", ("a larger rtol and atol", more)
     rate = decay_rate(path, path.t, path.y)

@@ -7,8 +7,7 @@ from difflib import get_close_matches
 
 # What solves stiff problems, as messages name it.
 IMPLICIT = (
-    "a method for stiff problems, kvaerno5 or bdf (solver=kvaerno5; in the drop-in "
-    "method='radauIIA5' with a step_size)"
+    "a method for stiff problems, kvaerno5 or bdf (solver=kvaerno5; method='kvaerno5' of odeint)"
 )
 
 
@@ -80,6 +79,6 @@ def rebuilt(attributes: dict) -> SolverError:
 
 def unknown_name(what: str, name: str, known: Sequence[str]) -> ValueError:
     """An error that lists what exists and suggests the nearest."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ValueError(f"unknown {what} {name!r}; {hint}choose from {', '.join(known)}")

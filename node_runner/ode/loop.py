@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from math import copysign, inf, isfinite, nan
@@ -15,7 +15,7 @@ from . import observation
 from .control import FixedControl, PIControl, underflows
 from .diagnosis import solver_error
 from .errors import changed_in_place
-from .state import Layout
+from .state import Layout, State
 from .stats import Counts
 from .step import version
 from .stepper import Attempt, Interpolant, Method, Rates, StepFailed, Stepper
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .graph_memory import GraphMemory
 
 Control = FixedControl | PIControl
+OnAttempt = Callable[[str, float, State, float], object]
+"""(event, t, state, dt), called with "step" before an attempt, with "accept_step" or "reject_step"
+after it."""
 
 
 @dataclass
@@ -37,12 +40,19 @@ class Step:
     t1: float
     y0: Tensor
     y1: Tensor
-    stepper: Stepper
+    path: Path
 
     @cached_property
     def interpolant(self) -> Interpolant:
-        """The solution inside."""
-        return self.stepper.interpolant()
+        """The solution inside.
+
+        Raises:
+            SolverError: where it takes equations that have no solution.
+        """
+        try:
+            return self.path.stepper.interpolant()
+        except StepFailed as failure:
+            self.path.fail(f"{failure}, inside an accepted step")
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside the step, shape (len(times), width)."""
@@ -57,12 +67,14 @@ class Path:
         method, name: how steps are taken.
         layout: of the state.
         t, y: where the path starts, y of shape (width,).
-        control: how steps are chosen; None lets the first step be estimated when the first stretch
-            is known.
+        control: how steps are chosen; the first is estimated where its ``dt`` is None.
         norm: measures the error of a step.
         counts: receives accepted and rejected steps.
         max_steps: attempts allowed in all.
         graph: record a graph through the accepted steps (those rejected leave none).
+        stops: times where a step has to end.
+        jumps: further ones, at which f jumps: it is evaluated beside them and anew past them.
+        on_attempt: is told of every step.
     """
 
     def __init__(
@@ -73,24 +85,28 @@ class Path:
         layout: Layout,
         t: float,
         y: Tensor,
-        control: Control | None,
+        control: Control,
         norm: Norm,
         counts: Counts,
         max_steps: int,
         graph: bool = False,
+        stops: Sequence[float] = (),
+        jumps: Set[float] = frozenset(),
+        on_attempt: OnAttempt | None = None,
     ) -> None:
         # Versions count the writes to a tensor: none to those of the loop, and no view of others'.
         self.counted = not torch.is_inference_mode_enabled()
-        self.f = f if self.counted else Unwritten(f)
+        f = f if self.counted else Unwritten(f)
+        if jumps:
+            f = OneSidedRates(f, jumps, layout.dtype, lambda: (self.t, self.heading))
+        self.f = f
         self.method, self.name, self.layout, self.graph = method, name, layout, graph
         self.t, self.control, self.norm, self.counts = t, control, norm, counts
         self.y = y.clone() if version(y) else y
         self.max_steps, self.attempts = max_steps, 0
-        self.cap = "max_steps"  # the option that set it, for messages
         self.last_dt, self.last_ratio, self.last_error = nan, nan, None
         self.heading = 0.0  # the sign of time's direction
-        self.stops: Sequence[float] = ()  # times where a step has to end
-        self.jumps: Set[float] = frozenset()  # those past which f is evaluated anew
+        self.stops, self.jumps, self.on_attempt = (*stops, *jumps), jumps, on_attempt
         self.memory: GraphMemory | None = None  # bounds the graph, where there is one
 
     @cached_property
@@ -107,18 +123,22 @@ class Path:
         """
         self.heading = sign = copysign(1.0, end - self.t)
         ahead = {s for s in self.stops if sign * self.t < sign * s < sign * end} | {end}
-        for stop in sorted(ahead, reverse=sign < 0):
-            yield from self.stretch(stop)
+        ordered = sorted(ahead, reverse=sign < 0)
+        for i, stop in enumerate(ordered):
+            # The first step is estimated as if there were no stop that leaves f as it is.
+            smooth = next((s for s in ordered[i:] if s in self.jumps), end)
+            yield from self.stretch(stop, smooth)
             if stop in self.jumps:
                 self.jump(self.y)
 
-    def stretch(self, end: float) -> Iterator[Step]:
-        """``advance`` where no stop lies between."""
-        if self.control is None:
-            self.control = PIControl(self.first_step(end), self.method.exponent)
+    def stretch(self, end: float, smooth: float) -> Iterator[Step]:
+        """``advance`` where no stop lies between; f does not jump before ``smooth``."""
         self.control.begin(self.t)
         if isinstance(self.control, FixedControl):
             self.check_step_size(self.control.step_size, end)
+        elif self.control.dt is None:
+            first = self.first_step(smooth)
+            self.control.dt = first if isfinite(first) else 1.0  # at rest, without an end
         stepper, adaptive, variable = self.stepper, self.method.adaptive, self.method.variable
         while self.t != end:
             if self.attempts >= self.max_steps:
@@ -130,6 +150,8 @@ class Path:
                 )
             t1 = self.control.propose(self.t, end)
             self.last_dt = t1 - self.t
+            if self.on_attempt is not None:
+                self.tell("step")
             try:
                 attempt = stepper.attempt(self.t, t1, self.y)
             except StepFailed as failure:
@@ -141,12 +163,14 @@ class Path:
             if adaptive and not self.accepts(attempt, t1, end):
                 continue
             self.counts.accepted += 1
+            if self.on_attempt is not None:
+                self.tell("accept_step")
             stepper.accept()
             if variable and stepper.growth is not None:
                 self.control.follow(abs(self.last_dt), stepper.growth)
             if self.memory is not None:
                 self.memory.count(y1, self.name, t1, self.last_dt, self.counts.rejected)
-            yield Step(self.t, t1, self.y, y1, stepper)
+            yield Step(self.t, t1, self.y, y1, self)
             self.t, self.y = t1, y1
 
     def check_step_size(self, size: float, end: float) -> None:
@@ -169,9 +193,21 @@ class Path:
         if not self.method.adaptive:
             self.fail(str(failure))
         self.control.judge(abs(t1 - self.t), inf)
+        self.shorten(t1, end, f"; {failure}")
+
+    def shorten(self, t1: float, end: float, why: str = "") -> None:
+        """Go on after a rejected step, if there is a shorter one."""
         self.counts.rejected += 1
+        if self.on_attempt is not None:
+            self.tell("reject_step")
+        if self.control.shortest(abs(t1 - self.t)):
+            self.fail(f"a step of min_step={self.control.min_step:g} cannot be computed{why}")
         if underflows(self.control.dt, self.t, t1, end):
-            self.fail(f"the step size underflows; {failure}")
+            self.fail(f"the step size underflows{why}")
+
+    def tell(self, event: str) -> None:
+        """Call ``on_attempt``."""
+        self.on_attempt(event, self.t, self.layout.copies(self.y), self.last_dt)
 
     @torch.no_grad()
     def accepts(self, attempt: Attempt, t1: float, end: float) -> bool:
@@ -190,9 +226,7 @@ class Path:
             self.control.order = self.stepper.exponent
         if self.control.judge(size, ratio):
             return True
-        self.counts.rejected += 1
-        if underflows(self.control.dt, self.t, t1, end):
-            self.fail("the step size underflows")
+        self.shorten(t1, end, "" if isfinite(ratio) else "; it is not finite")
         return False
 
     @torch.no_grad()
@@ -246,3 +280,35 @@ class Unwritten:
         if before is not None and not torch.equal(before, y):
             raise changed_in_place(t)
         return found
+
+
+class OneSidedRates:
+    """Rates that never see the time of a jump itself: a step that ends there is evaluated just
+    before it, one that starts there just after.
+
+    Args:
+        f: the rates.
+        jumps: times.
+        dtype: of the times that f sees.
+        step: returns the start of the step in hand, and a number with the sign of its direction.
+    """
+
+    def __init__(
+        self,
+        f: Rates,
+        jumps: Set[float],
+        dtype: torch.dtype,
+        step: Callable[[], tuple[float, float]],
+    ) -> None:
+        self.f, self.jumps, self.dtype, self.step = f, jumps, dtype, step
+
+    def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
+        if t in self.jumps:
+            start, heading = self.step()
+            onwards = copysign(inf, heading)
+            t = self.neighbour(t, onwards if t == start else -onwards)
+        return self.f(stage, t, y)
+
+    def neighbour(self, t: float, towards: float) -> float:
+        here, there = (torch.tensor(x, dtype=self.dtype) for x in (t, towards))
+        return torch.nextafter(here, there).item()

@@ -101,21 +101,21 @@ def check_params(name: str, params: Tensor | Iterable[Tensor]) -> tuple[Tensor, 
     return tuple({id(param): param for param in found}.values())
 
 
-def check_times(ts: Tensor | Sequence[float]) -> list[float]:
+def check_times(ts: Tensor | Sequence[float], name: str = "ts") -> list[float]:
     """The output times as floats; one read of the device for a tensor on an accelerator.
 
     Raises:
         ValueError: for times that are not one-dimensional, finite and strictly monotone.
     """
     if isinstance(ts, Tensor) and ts.dim() != 1:
-        raise ValueError(f"ts must be one-dimensional, got shape {tuple(ts.shape)}")
+        raise ValueError(f"{name} must be one-dimensional, got shape {tuple(ts.shape)}")
     times = [float(t) for t in (values_of(ts) if isinstance(ts, Tensor) else ts)]
     if not times or not all(map(isfinite, times)):
-        raise ValueError(f"ts must be one or more finite times, got {times}")
+        raise ValueError(f"{name} must be one or more finite times, got {times}")
     for i, (a, b) in enumerate(zip(times, times[1:], strict=False)):
         if a == b or (b > a) != (times[1] > times[0]):
             raise ValueError(
-                f"ts must be strictly increasing or strictly decreasing; ts[{i}]={a:g}, "
-                f"ts[{i + 1}]={b:g}"
+                f"{name} must be strictly increasing or strictly decreasing; {name}[{i}]={a:g}, "
+                f"{name}[{i + 1}]={b:g}"
             )
     return times

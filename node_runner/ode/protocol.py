@@ -4,7 +4,7 @@ imports the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from torch import Tensor
@@ -26,8 +26,14 @@ class Integrator(Protocol):
     scheme: Method
     rtol: Tolerances
     atol: Tolerances
-    tolerances: Sequence[tuple[object, object]]  # (rtol, atol) of each solve; none: fixed steps
+    tolerances: Sequence[
+        tuple[Tolerances, Tolerances]
+    ]  # (rtol, atol) of each solve; none: fixed steps
     engine: str
+    jumps: Set[float]
+
+    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], Tensor] | None:
+        """The solver's own measure of the entries of a state, if it has one."""
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
         """The solution at ts[1:], shape (len(ts) - 1, width); with a graph where gradients are

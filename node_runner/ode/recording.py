@@ -77,6 +77,7 @@ class Recording:
         self.solver, self.until, self.keep = solver, until, keep
         self.method, self.scheme, self.engine = solver.method, solver.scheme, solver.engine
         self.rtol, self.atol, self.tolerances = solver.rtol, solver.atol, solver.tolerances
+        self.jumps, self.norm_of = solver.jumps, solver.norm_of
         self.steps: list[KeptStep] = []
         self.graph = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 from typing import Literal
 
 import torch
@@ -19,13 +19,13 @@ from .engine import ENGINES
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
 from .gradients import Direct, Gradient
-from .loop import Path
+from .loop import OnAttempt, Path
 from .problem import Problem, check_times, pose
 from .protocol import OnAccept
 from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
-from .stepper import Rates
+from .stepper import Method, Rates
 from .steppers.explicit import ExplicitRungeKutta
 from .times import between, moves, moving
 from .tolerance import Norm, Tolerances, as_list, check_rounding, plain
@@ -36,10 +36,12 @@ class Solver:
     """Solve y' = f(t, y) by any method of ``methods``.
 
     Args:
-        method: name of a file in ``node_runner/ode/methods``.
+        method: name of a file in ``node_runner/ode/methods``, or a ``Method`` with a ``name``.
+            ``rk4`` is the classic method; what torchdiffeq calls so is ``rk38``.
         rtol, atol: an adaptive method keeps the local error of a step below atol + rtol max(|y0|,
             |y1|) in the RMS over the batch; one number, or one for each entry of the state and then
-            each quadrature. Fixed-step methods ignore them.
+            each quadrature, there also a list or tensor that broadcasts to the entry. Fixed-step
+            methods ignore them.
         step_size: step of a fixed-step method, in units of t; inf steps from output to output. An
             implicit method that has an error estimate leaves it alone where this is given.
         first_step: first step of an adaptive method; estimated at the cost of one evaluation if
@@ -54,7 +56,18 @@ class Solver:
         jacobian: of an implicit method's Newton iteration: "rows" (the default) for a batch, first
             in every entry of the state, whose rows do not see each other, (B, D, D) numbers for D a
             row; "full" for any f, the square of the whole state.
-        steering: called with every path before it starts, to change its control (see ``compat``).
+        min_step, max_step: bounds of an adaptive method's steps, of which the last before a stop
+            or the end may be shorter; one of min_step or less is accepted whatever its error.
+        safety, min_factor, max_factor: of the next step, see ``PIControl``.
+        stops: times at which a step ends.
+        jumps: times at which f jumps: a step ends there too, f is evaluated just before and just
+            after, never at it, and nothing is taken over from the step before.
+        error_norm: takes the place of the RMS: called with a state, a tensor or tuple like y0, of
+            errors over what is allowed; returns a number that grows in proportion with them. A
+            backward solve measures y and its adjoint by it, each by itself. Not with ``weights``.
+        on_attempt: called as (event, t, state, dt): before an attempt with "step", after it with
+            "accept_step" or "reject_step". The state is a copy; on the way back it is (y, adjoint)
+            as one tuple.
 
     Raises:
         ValueError: for an unknown method, a value out of range, or options that cannot work
@@ -64,26 +77,37 @@ class Solver:
     @run_eagerly
     def __init__(
         self,
-        method: str = "dopri5",
-        rtol: float | Sequence[float] = 1e-5,
-        atol: float | Sequence[float] = 1e-5,
+        method: str | Method = "dopri5",
+        rtol: float | Sequence[float | Sequence[float]] = 1e-5,
+        atol: float | Sequence[float | Sequence[float]] = 1e-5,
         step_size: float | None = None,
         first_step: float | None = None,
         gradient: Gradient | None = None,
         max_steps: int = 10_000,
         engine: Literal["eager", "compiled"] = "eager",
-        steering: Callable[[Path], None] | None = None,
         jacobian: Literal["rows", "full"] | None = None,
+        min_step: float = 0.0,
+        max_step: float = inf,
+        safety: float = PIControl.safety,
+        min_factor: float = PIControl.min_factor,
+        max_factor: float = PIControl.max_factor,
+        stops: Sequence[float] = (),
+        jumps: Sequence[float] = (),
+        error_norm: Callable[[State], object] | None = None,
+        on_attempt: OnAttempt | None = None,
     ) -> None:
-        self.method, self.scheme = method, methods.get(method)
+        self.scheme = methods.get(method) if isinstance(method, str) else method
+        self.method = method if isinstance(method, str) else method.name
         self.rtol, self.atol = plain("solver.rtol", rtol), plain("solver.atol", atol)
         self.step_size, self.first_step = (
-            None if value is None else plain(f"solver.{name}", value)
+            None if value is None else as_number(f"solver.{name}", value)
             for name, value in (("step_size", step_size), ("first_step", first_step))
         )
         self.gradient = Direct() if gradient is None else gradient
-        self.max_steps, self.engine, self.steering = max_steps, engine, steering
-        self.jacobian = jacobian
+        self.max_steps, self.engine, self.jacobian = max_steps, engine, jacobian
+        self.control_options = checked_bounds(min_step, max_step, safety, min_factor, max_factor)
+        self.stops, self.jumps = times_of("stops", stops), frozenset(times_of("jumps", jumps))
+        self.error_norm, self.on_attempt = error_norm, on_attempt
         if self.scheme.implicit:
             self.scheme = replace(self.scheme, jacobian=self.checked_jacobian())
             if step_size is not None and hasattr(self.scheme, "fixed"):
@@ -125,13 +149,34 @@ class Solver:
                 f"solver.jacobian is {self.jacobian!r}, but {self.method} solves no equations: "
                 "leave it out"
             )
-        if self.steering is not None and self.engine != "eager":
-            raise ValueError("solver.steering needs engine='eager': no compiled step obeys it")
+        self.check_steps()
         for name in ("step_size", "first_step", "max_steps"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, (list, str)) or not value > 0):
                 raise ValueError(f"solver.{name} is {value!r}, must be positive")
         self.gradient.check(self.scheme)
+
+    def check_steps(self) -> None:
+        """Refuse options of the steps where nothing would obey them."""
+        usual = checked_bounds()
+        bounds = {name: v for name, v in self.control_options.items() if v != usual[name]}
+        rest = {"stops": self.stops, "jumps": sorted(self.jumps), "on_attempt": self.on_attempt}
+        if self.error_norm is not None:
+            bounds["error_norm"] = self.error_norm
+        for name, value in bounds.items():
+            if not self.scheme.adaptive:
+                raise ValueError(f"solver.{name} is {value!r}, but {self.method} takes fixed steps")
+            if self.scheme.variable and name in ("safety", "min_factor", "max_factor"):
+                raise ValueError(
+                    f"solver.{name} is {value!r}, but {self.method} chooses order and step "
+                    "together, by rules of its own: leave it out"
+                )
+        for name, value in {**bounds, **rest}.items():
+            if self.engine != "eager" and value:
+                raise ValueError(
+                    f"solver.{name} is {value!r}, which a compiled step does not obey: leave "
+                    "solver.engine at eager"
+                )
 
     def checked_jacobian(self) -> str:
         """Which Jacobian Newton's iteration takes: "rows" unless given."""
@@ -175,6 +220,10 @@ class Solver:
             SolverError: if the solve cannot reach ts[-1].
             NotImplementedError: where gradients of a solve whose ts require one are differentiated.
         """
+        if weights is not None and self.error_norm is not None:
+            raise ValueError(
+                "weights and solver.error_norm exclude each other: the norm decides what counts"
+            )
         times = check_times(ts)
         problem = pose(f, y0, times, params, quadratures, weights)
         layout, start = problem.layout, problem.y0
@@ -200,7 +249,7 @@ class Solver:
         """The solution as a function of time in [t0, t1]. Arguments and errors are those of a call;
         t0 may require a gradient, t1 has none.
         """
-        problem = between(f, y0, t0, t1, params)
+        problem = between(f, y0, t0, t1, params, self.jumps)
         with problem.rhs.arithmetic(self.engine != "eager"):
             return solve_dense(self, problem)
 
@@ -219,7 +268,7 @@ class Solver:
         require a gradient. See ``Event`` and ``EventSolution``; the rest is as in a call.
         """
         refuse_functorch("a solve to an event", "torch.autograd.grad")
-        problem = between(f, y0, t0, t_end, params, True)
+        problem = between(f, y0, t0, t_end, params, self.jumps, True)
         with problem.rhs.arithmetic(self.engine != "eager"):
             return solve_until(self, problem, events, t0, t_end)
 
@@ -227,9 +276,9 @@ class Solver:
         """The numerical solution at ts[1:], shape (T - 1, width), with a graph where gradients are
         enabled.
 
-        A method with an interpolant of its accuracy takes its own steps and interpolates; another
-        lands on each output. ``on_accept(step, inside, lands)`` sees each accepted step, the
-        outputs strictly inside it, and whether it ends on one.
+        Steps go their own way and outputs are interpolated, but with ``step_size=inf``.
+        ``on_accept(step, inside, lands)`` sees each accepted step, the outputs strictly inside it,
+        and whether it ends on one.
         """
         engine = None if transformed() else ENGINES[self.engine]
         if engine is not None and len(problem.ts) == 2 and on_accept is None:
@@ -238,10 +287,10 @@ class Solver:
         ts = problem.ts
         path = self.begin(problem, problem.stats.forward, records())
         if engine is not None:
-            engine.drive(path, problem, inside=len(self.stops(ts)) < len(ts) - 1)
+            engine.drive(path, problem, inside=len(self.landings(ts)) < len(ts) - 1)
         sign = 1.0 if ts[-1] > ts[0] else -1.0
         outputs, i = [], 1
-        for end in self.stops(ts):
+        for end in self.landings(ts):
             for step in path.advance(end):
                 first = i
                 while (step.t1 - ts[i]) * sign > 0:
@@ -265,7 +314,8 @@ class Solver:
         solve went wrong.
         """
         path = self.begin(problem, Counts(), graph=False)
-        for end in self.stops(problem.ts):
+        path.on_attempt = None  # which has been told of these steps
+        for end in self.landings(problem.ts):
             for step in path.advance(end):
                 if not bool(torch.isfinite(step.y1).all()):
                     path.last_error = step.y1 - step.y0
@@ -273,9 +323,9 @@ class Solver:
                     path.fail(*instability(path, problem.ts[0], problem.y0, cause))
         path.fail("the state was not finite at the end, but is when f is called again")
 
-    def stops(self, ts: list[float]) -> list[float]:
-        """Where a step has to end: at ts[-1], or at each output where there is no interpolant."""
-        return ts[-1:] if self.scheme.dense and self.step_size != inf else ts[1:]
+    def landings(self, ts: list[float]) -> list[float]:
+        """Where a step has to end: at ts[-1], or at each output with steps from one to the next."""
+        return ts[1:] if self.step_size == inf else ts[-1:]
 
     @property
     def tolerances(self) -> list[tuple[Tolerances, Tolerances]]:
@@ -286,7 +336,8 @@ class Solver:
         """The path that starts the problem."""
         if self.scheme.adaptive:
             check_rounding(self.rtol, self.atol, problem.layout.dtype)
-        norm = Norm(problem.layout, self.rtol, self.atol, problem.weights)
+        how = (problem.weights, None, self.norm_of(problem.layout))
+        norm = Norm(problem.layout, self.rtol, self.atol, *how)
         f = problem.right_side(counts)
         path = self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)
         path.memory = problem.memory if graph else None
@@ -296,13 +347,72 @@ class Solver:
         self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
     ) -> Path:
         """A path from (t, y) with this solver's method and step control."""
-        control = None
-        if not self.scheme.adaptive:
-            control = FixedControl(self.step_size)
-        elif self.first_step is not None:
-            control = PIControl(self.first_step, self.scheme.exponent)
+        control = (
+            PIControl(self.first_step, self.scheme.exponent, **self.control_options)
+            if self.scheme.adaptive
+            else FixedControl(self.step_size)
+        )
         how = (control, norm, counts, self.max_steps, graph)
-        path = Path(f, self.scheme, self.method, layout, t, y, *how)
-        if self.steering is not None:
-            self.steering(path)
-        return path
+        steps = (self.stops, self.jumps, self.on_attempt)
+        return Path(f, self.scheme, self.method, layout, t, y, *how, *steps)
+
+    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], Tensor] | None:
+        """``error_norm`` of the entries of a state."""
+        if self.error_norm is None:
+            return None
+        if layout.single:
+            return lambda entries: self.error_norm(entries[0])
+        return lambda entries: self.error_norm(tuple(entries))
+
+
+def checked_bounds(
+    min_step: float = 0.0,
+    max_step: float = inf,
+    safety: float = PIControl.safety,
+    min_factor: float = PIControl.min_factor,
+    max_factor: float = PIControl.max_factor,
+) -> dict[str, float]:
+    """The options of ``PIControl``.
+
+    Raises:
+        ValueError: for one out of range.
+    """
+    found = {name: as_number(f"solver.{name}", value) for name, value in locals().items()}
+    if not 0 <= found["min_step"] <= found["max_step"] or found["min_step"] == inf:
+        raise ValueError(
+            f"solver.min_step is {min_step!r} and solver.max_step {max_step!r}, must be 0 <= "
+            "min_step <= max_step with min_step finite"
+        )
+    if not found["max_step"] > 0:
+        raise ValueError(f"solver.max_step is {max_step!r}, must be positive")
+    if not 0 < found["safety"] <= 1:
+        raise ValueError(f"solver.safety is {safety!r}, must be above 0 and at most 1")
+    if not 0 < found["min_factor"] < 1:
+        raise ValueError(f"solver.min_factor is {min_factor!r}, must be above 0 and below 1")
+    if not found["max_factor"] >= 1:
+        raise ValueError(f"solver.max_factor is {max_factor!r}, must be at least 1")
+    return found
+
+
+def as_number(name: str, value: object) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {value!r}, must be a number") from None
+
+
+def times_of(name: str, value: Tensor | Sequence[float]) -> tuple[float, ...]:
+    """Times as floats; one read of the device for a tensor on an accelerator.
+
+    Raises:
+        ValueError: for anything but finite numbers.
+    """
+    times = value.detach().reshape(-1).tolist() if isinstance(value, Tensor) else value
+    times = [times] if isinstance(times, (int, float)) else times
+    try:
+        found = tuple(float(t) for t in times)
+    except (TypeError, ValueError):
+        raise ValueError(f"solver.{name} is {value!r}, must be a list of times") from None
+    if not all(map(isfinite, found)):
+        raise ValueError(f"solver.{name} is {list(found)}, must be finite times")
+    return found

@@ -60,12 +60,13 @@ class Layout:
         """The entries of ``flat``, shape (..., width) or (..., fed_width), each of shape (...,
         *entry).
         """
-        lead = flat.shape[:-1]
+        lead = flat.shape[:-1] if flat.dim() > 1 else ()
         if self.alone:
-            return [flat.view(lead + self.shapes[0])]
+            return [viewed(flat, lead + self.shapes[0])]
         sizes = self.sizes if flat.shape[-1] == self.width else self.sizes[: self.fed]
         parts = flat.split(sizes, dim=-1)
-        return [part.view(lead + shape) for part, shape in zip(parts, self.shapes, strict=False)]
+        shapes = zip(parts, self.shapes, strict=False)
+        return [viewed(part, lead + shape) for part, shape in shapes]
 
     def state(self, flat: Tensor) -> State:
         """The state as the user wrote it, a tensor or a tuple, from ``flat``, shape (..., width or
@@ -74,7 +75,7 @@ class Layout:
         if (
             self.alone and self.single and flat.dim() == 1
         ):  # the common case, on the path of every evaluation
-            return flat.view(self.shapes[0])
+            return viewed(flat, self.shapes[0])
         entries = self.entries(flat)
         return entries[0] if self.single else tuple(entries[: self.fed])
 
@@ -102,6 +103,11 @@ class Layout:
         return f"{self.name(entry)}{list(reversed(index)) if index else ''}"
 
 
+def viewed(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """tensor.view(shape); torch reads numbers sooner than a tuple of them."""
+    return tensor.view(*shape) if shape else tensor.view(shape)
+
+
 @dataclass(frozen=True)
 class RightSide:
     """f on the flat vector, counted: (stage, t, y) -> rates of all entries.
@@ -118,7 +124,7 @@ class RightSide:
         self.counts.nfe += 1
         layout, f = self.layout, self.f
         # A fill, not a copy from the host: on an accelerator it costs no synchronisation.
-        time = torch.full((), t, dtype=layout.dtype, device=layout.device)
+        time = torch.scalar_tensor(t, dtype=layout.dtype, device=layout.device)
         state = layout.state(y)
         if f.autocast is not None or f.takes_gradient:
             return rates(f(time, state), layout)

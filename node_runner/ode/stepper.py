@@ -104,7 +104,6 @@ class Method(Protocol):
         order: of the method; the highest where it varies.
         adaptive: whether its steps have an error estimate.
         one_step: whether a step depends on (t0, t1, y) alone, so that ``Replay`` can take it again.
-        dense: whether its interpolant is of its accuracy.
         implicit: whether it solves equations, by Newton's iteration.
         exponent: of dt in the error estimate, for step-size control; the order of the embedded
             solution + 1.
@@ -116,7 +115,6 @@ class Method(Protocol):
     order: int
     adaptive: bool
     one_step: bool
-    dense: bool
     implicit: bool
     exponent: int
     variable: bool

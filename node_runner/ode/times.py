@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from math import isfinite, isnan
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .gradients.again import FirstOrder
+from .loop import OneSidedRates
 from .problem import Problem, pose
 from .protocol import Solves
 from .state import State
@@ -27,9 +28,9 @@ def moving(solver: Solves, problem: Problem, ts: Tensor) -> Tensor:
     """
     ts = ts.to(problem.layout.device, problem.layout.dtype)
     zeros = ts - ts.detach()
-    start = problem.y0 - rate(problem, 0, problem.y0) * zeros[0]
+    start = problem.y0 - rate(problem, 0, problem.y0, solver.jumps) * zeros[0]
     outputs = solver.gradient(solver, replace(problem, y0=start))
-    rates = [rate(problem, i + 1, y) for i, y in enumerate(outputs)]
+    rates = [rate(problem, i + 1, y, solver.jumps) for i, y in enumerate(outputs)]
     return FirstOrder.apply(NO_SECOND.format("ts"), outputs + torch.stack(rates) * zeros[1:, None])
 
 
@@ -38,11 +39,14 @@ def moves(t: Tensor) -> bool:
     return t.requires_grad and torch.is_grad_enabled() or has_tangent(t)
 
 
-def rate(problem: Problem, i: int, y: Tensor) -> Tensor:
-    """f at ts[i], shape (width,), without graph. f is evaluated with one where gradients are
+def rate(problem: Problem, i: int, y: Tensor, jumps: Set[float]) -> Tensor:
+    """Return f at ts[i], shape (width,), without graph: at a jump just after ts[0], or just before
+    an output. f is evaluated with one where gradients are
     enabled: what it computes once and keeps (``parametrize.cached``) would lack its own otherwise.
     """
-    f = problem.right_side(problem.stats.forward)
+    f, ts = problem.right_side(problem.stats.forward), problem.ts
+    if jumps:
+        f = OneSidedRates(f, jumps, problem.layout.dtype, lambda: (ts[0], ts[-1] - ts[0]))
     return problem.layout.start(f(None, problem.ts[i], y.detach())).detach()
 
 
@@ -52,6 +56,7 @@ def between(
     t0: float | Tensor,
     t1: float | Tensor,
     params: Sequence[Tensor] | None,
+    jumps: Set[float],
     endless: bool = False,
 ) -> Problem:
     """The problem on [t0, t1], its start moving with t0 where that requires a gradient:
@@ -72,6 +77,6 @@ def between(
     problem = pose(f, y0, times, params)
     if isinstance(t0, Tensor) and moves(t0):
         zero = (t0 - t0.detach()).reshape(()).to(problem.y0)
-        start = problem.y0 - rate(problem, 0, problem.y0) * zero
+        start = problem.y0 - rate(problem, 0, problem.y0, jumps) * zero
         problem = replace(problem, y0=FirstOrder.apply(NO_SECOND.format("t0"), start))
     return problem

@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import isnan, nan, sqrt
+from math import inf, isnan, nan, sqrt
 
 import torch
 from torch import Tensor
 
+from .errors import OptionError
 from .state import Layout
 from .transforms import values_of
 
-Tolerances = float | Sequence[float]
+Tolerances = float | Sequence[float | Tensor]
+"""One number, or one for each entry of the state, there a number or a tensor that broadcasts."""
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Norm:
         weights: factor of each entry's ratio. With 0 an entry never shortens a step, but its NaN
             still shows.
         extra: further ratios over |dt| as one tensor, read together with the others.
+        error_norm: measures the state's entries instead, a list of them, whatever their weights.
+        states: as many states lie side by side, each measured by itself.
     """
 
     layout: Layout
@@ -36,6 +40,8 @@ class Norm:
     atol: Tolerances
     weights: Sequence[float]
     extra: Callable[[], Tensor] | None = None
+    error_norm: Callable[[Sequence[Tensor]], Tensor] | None = None
+    states: int = 1
     scales: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +50,8 @@ class Norm:
         self.scales = [
             w / sqrt(max(1, size)) for w, size in zip(self.weights, self.layout.sizes, strict=True)
         ]
+        if self.error_norm is not None:
+            self.scales[: self.layout.fed] = [1.0] * self.states
 
     def allowed(self, y0: Tensor, y1: Tensor) -> Tensor:
         """atol + rtol max(|y0|, |y1|), shape (width,)."""
@@ -53,12 +61,8 @@ class Norm:
         """Weighted RMS of each entry of each scaled vector, then the maximum over entries: the one
         read of a step.
         """
-        parts = [part for vector in vectors for part in self.split(vector)]
-        norms = (
-            torch.linalg.vector_norm(parts[0])
-            if len(parts) == 1
-            else torch.stack([torch.linalg.vector_norm(part) for part in parts])
-        )
+        norms = [norm for vector in vectors for norm in self.norms(vector)]
+        norms = norms[0] if len(norms) == 1 else torch.stack(norms)
         if extra and self.extra is not None:
             norms = torch.cat([norms.reshape(-1), self.extra()])
         values = values_of(norms.reshape(-1))  # synchronises
@@ -71,8 +75,27 @@ class Norm:
             found[-1] = worst([found[-1], *values[n * len(vectors) :]])
         return found
 
-    def split(self, flat: Tensor) -> Sequence[Tensor]:
-        return (flat,) if self.layout.alone else flat.split(self.layout.sizes)
+    def norms(self, flat: Tensor) -> list[Tensor]:
+        """Of each entry, 0-dim, before they are scaled."""
+        if self.error_norm is not None:
+            return self.own_norms(flat)
+        if self.layout.alone:
+            return [torch.linalg.vector_norm(flat)]
+        return [torch.linalg.vector_norm(part) for part in flat.split(self.layout.sizes)]
+
+    def own_norms(self, flat: Tensor) -> list[Tensor]:
+        """By ``error_norm``, and of each quadrature."""
+        entries, fed = self.layout.entries(flat), self.layout.fed
+        each = fed // self.states
+        own = [self.error_norm(entries[i : i + each]) for i in range(0, fed, each)]
+        for norm in own:
+            if not isinstance(norm, (int, float)) and getattr(norm, "numel", lambda: 0)() != 1:
+                seen = f"shape {tuple(norm.shape)}" if isinstance(norm, Tensor) else repr(norm)
+                raise OptionError(f"solver.error_norm returned {seen}, must return one number")
+        return [
+            *(torch.as_tensor(norm).abs().reshape(()).to(flat) for norm in own),
+            *map(torch.linalg.vector_norm, entries[fed:]),
+        ]
 
 
 def below_rounding(allowed: Tensor, y: Tensor) -> bool:
@@ -87,33 +110,72 @@ def worst(values: Sequence[float]) -> float:
 
 
 def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
-    """One number, 0-dim, or a vector (width,) that repeats each entry's tolerance over its
-    elements.
+    """One number, 0-dim, or a vector (width,) of the tolerance of each element.
+
+    Raises:
+        OptionError: for another number of entries, or a tensor that does not broadcast.
     """
+    like = {"dtype": layout.dtype, "device": layout.device}
     if isinstance(value, (int, float)):
-        return torch.full((), value, dtype=layout.dtype, device=layout.device)
+        return torch.full((), value, **like)
     if len(value) != len(layout.sizes):
-        raise ValueError(
-            f"{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, then "
-            "the quadratures')"
+        raise OptionError(
+            f"solver.{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, "
+            "then the quadratures')"
         )
-    each = torch.tensor([float(v) for v in value], dtype=layout.dtype, device=layout.device)
-    return each.repeat_interleave(torch.tensor(layout.sizes, device=layout.device))
+    parts = []
+    for i, (part, shape) in enumerate(zip(value, layout.shapes, strict=True)):
+        each = torch.as_tensor(part, **like)
+        try:
+            parts.append(each.expand(shape).reshape(-1))
+        except RuntimeError:
+            raise OptionError(
+                f"solver.{name}[{i}] has shape {tuple(each.shape)}, must broadcast to {shape}"
+            ) from None
+    return torch.cat(parts)
 
 
 def plain(name: str, value: object) -> Tolerances:
-    """A number of any library as a float, several as a list of floats.
+    """A number of any library as a float, several as a list of floats and tensors.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for anything else, or a tensor that requires a gradient.
     """
-    found = value.tolist() if hasattr(value, "tolist") else value  # a tensor or an array
+    found = detached(name, value)
+    found = found.tolist() if hasattr(found, "tolist") else found  # a tensor or an array
     try:
         if isinstance(found, Sequence) and not isinstance(found, str):
-            return [float(v) for v in found]
+            return [number_or_tensor(name, each) for each in found]
         return float(found)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is {value!r}, must be a number or one for each entry") from None
+
+
+def number_or_tensor(name: str, value: object) -> float | Tensor:
+    """The tolerance of one entry."""
+    value = detached(name, value)
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0):
+        return torch.as_tensor(value, dtype=torch.float64)
+    return float(value)
+
+
+def detached(name: str, value: object) -> object:
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise ValueError(f"{name} requires a gradient, which no tolerance has: {name}.detach()")
+    return value
+
+
+def as_list(value: Tolerances) -> list[float]:
+    """All numbers of a tolerance."""
+    if not isinstance(value, Sequence):
+        return [float(value)]
+    parts = (part.flatten().tolist() if isinstance(part, Tensor) else [part] for part in value)
+    return [number for part in parts for number in part]
+
+
+def tightest(tolerance: Tolerances) -> float:
+    """The smallest of its numbers."""
+    return tolerance if isinstance(tolerance, float) else min(as_list(tolerance), default=inf)
 
 
 def check_rounding(rtol: Tolerances, atol: Tolerances, dtype: torch.dtype) -> None:
@@ -123,14 +185,10 @@ def check_rounding(rtol: Tolerances, atol: Tolerances, dtype: torch.dtype) -> No
         UserWarning: where both are less than a quarter of the dtype's machine epsilon.
     """
     eps = torch.finfo(dtype).eps
-    least = max(min(as_list(rtol)), min(as_list(atol)))
+    least = max(tightest(rtol), tightest(atol))
     if least < eps / 4:
         warnings.warn(
             f"rtol={rtol!r} and atol={atol!r} are below the rounding of a {dtype} state ({eps:.2g} "
             "of its size), which no step can keep to: use a float64 state or larger tolerances",
             stacklevel=3,
         )
-
-
-def as_list(value: float | Sequence[float]) -> list[float]:
-    return list(value) if isinstance(value, Sequence) else [float(value)]

@@ -76,7 +76,6 @@ class Watch:
         conditions: what is looked for.
         layout: of the state.
         dtype: of the times that conditions see; the event's time is as fine as that.
-        places: of a step, where conditions are looked at.
 
     Attributes:
         index, t: the event that happened, and when; None until then.
@@ -88,9 +87,8 @@ class Watch:
         conditions: Conditions,
         layout: Layout,
         dtype: torch.dtype,
-        places: Sequence[float] = PLACES,
     ) -> None:
-        self.conditions, self.layout, self.dtype, self.places = conditions, layout, dtype, places
+        self.conditions, self.layout, self.dtype = conditions, layout, dtype
         self.last: list[float] | None = None  # g at the end of the step before; zero keeps a sign
         self.resting = [False] * conditions.count  # whether it was zero there
         self.next: tuple[list[float], list[bool]] = [], []  # the same after this step
@@ -103,7 +101,7 @@ class Watch:
         """Whether an event has happened in the step; None where its states are not finite."""
         everyone = list(range(self.conditions.count))
         first = self.last is None
-        places = [0.0, self.just_after(step), *self.places] if first else list(self.places)
+        places = [0.0, self.just_after(step), *PLACES] if first else list(PLACES)
         rows = self.values(step, places, [everyone] * len(places))
         if rows is None:
             return None
@@ -277,7 +275,7 @@ def watched(
     Raises:
         SolverError: where the solution inside a step is not finite.
     """
-    doubtful = path.method.adaptive and path.method.dense
+    doubtful = path.method.adaptive
     end, retaken = path.t, 0  # how far the way is gone again
     while True:
         for step in advance(path):

@@ -89,3 +89,11 @@ def slope(xs, errors):
     x, e = (torch.tensor(v, dtype=torch.float64).log() for v in (xs, errors))
     x = x - x.mean()
     return float((x * e).sum() / (x * x).sum())
+
+
+# The names of torchdiffeq's methods.
+THEIR_ADAPTIVE = ["dopri8", "dopri5", "tsit5", "bosh3", "fehlberg2", "adaptive_heun"]
+THEIR_IMPLICIT = ["implicit_euler", "implicit_midpoint", "trapezoid", "radauIIA3", "radauIIA5"]
+THEIR_IMPLICIT += ["gl4", "gl6", "sdirk2", "trbdf2"]
+THEIR_EXPLICIT = ["euler", "midpoint", "heun2", "heun3", "rk4"]
+THEIR_FIXED = [*THEIR_EXPLICIT, "explicit_adams", "implicit_adams", "fixed_adams", *THEIR_IMPLICIT]

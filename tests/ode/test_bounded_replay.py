@@ -69,7 +69,7 @@ def test_a_state_recomputed_is_the_one_that_was_there(name, draw):
     problem = Problem(net, Layout(y0), y0, [0.0, 3.0], [1.0])
     with torch.no_grad():
         solver.integrate(problem, keep)
-        context = type("Context", (), {"solver": solver, "problem": problem})
+        context = type("Context", (), {"solver": solver, "problem": problem, "norm": None})
         for t0, t1, start, end in seen:
             again = replay.retake(context, replay.Record(t0, t1, [], False), start)
             assert torch.equal(again, end)

@@ -7,9 +7,10 @@ import torch
 from gradient_cases import STRATEGIES
 from torch import nn
 
+from node_runner import odeint, odeint_adjoint, odeint_dense, odeint_event
 from node_runner.fields import MLP
 from node_runner.flow import CNF, Exact
-from node_runner.ode import Solver, compat, odeint, odeint_adjoint, odeint_event
+from node_runner.ode import Solver
 
 DTYPE = torch.float64
 TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=DTYPE)
@@ -51,12 +52,9 @@ FUNCTIONS = {
     "odeint": lambda f, y: odeint(f, y, TIMES)[-1],
     "odeint_adjoint": lambda f, y: odeint_adjoint(f, y, TIMES)[-1],
     "odeint_event": lambda f, y: moved(odeint_event(f, y, TIMES[0], event_fn=crosses)),
-    "drop-in": lambda f, y: compat.odeint(f, y, TIMES)[-1],
-    "drop-in, fixed": lambda f, y: compat.odeint(f, y, TIMES, method="rk4")[-1],
-    "drop-in, implicit": lambda f, y: compat.odeint(f, y, TIMES, method="trapezoid")[-1],
-    "drop-in, adjoint": lambda f, y: compat.odeint_adjoint(f, y, TIMES)[-1],
-    "drop-in, event": lambda f, y: moved(compat.odeint_event(f, y, TIMES[0], event_fn=crosses)),
-    "drop-in, dense": lambda f, y: compat.odeint_dense(f, y, TIMES[0], TIMES[-1])(TIMES[1]),
+    "odeint, fixed": lambda f, y: odeint(f, y, TIMES, method="rk4")[-1],
+    "odeint, implicit": lambda f, y: odeint(f, y, TIMES, method="trapezoid")[-1],
+    "odeint_dense": lambda f, y: odeint_dense(f, y, TIMES[0], TIMES[-1])(TIMES[1]),
 }
 
 

@@ -12,7 +12,7 @@ from ode_problems import ADAPTIVE, make_solver
 from torch import nn
 
 import node_runner.ode as ode
-from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, compat
+from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, torchdiffeq
 
 
 class Leaky(nn.Module):
@@ -57,11 +57,8 @@ def test_a_contracting_field_is_warned_of(method, dtype, said):
 
 
 def interfaces():
-    def of_core(field, y0, t, **options):
-        return ode.odeint_adjoint(field, y0, t, rtol=1e-5, atol=1e-5)
-
     def drop_in(field, y0, t, **options):
-        return compat.odeint_adjoint(field, y0, t, rtol=1e-5, atol=1e-5, **options)
+        return torchdiffeq.odeint_adjoint(field, y0, t, rtol=1e-5, atol=1e-5, **options)
 
     def of_y0_alone(field, y0, t):
         field.requires_grad_(False)
@@ -69,10 +66,8 @@ def interfaces():
 
     steps = {"step_size": 0.02}
     return {
-        "core": of_core,
         "drop-in": drop_in,
         "seminorm": partial(drop_in, adjoint_options={"norm": "seminorm"}),
-        "augmented": partial(drop_in, adjoint_options={"norm": lambda s: s[2].abs().max()}),
         "fixed": partial(drop_in, method="rk4", options=steps),
         "implicit": partial(drop_in, method="implicit_euler", options=steps),
         "y0 alone": of_y0_alone,
@@ -194,7 +189,7 @@ def test_a_backward_solve_that_fails_suggests_replay():
         loss.backward()
     with pytest.raises(SolverError, match="backward solve of the adjoint.*Try gradient=replay"):
         t = torch.tensor([0.0, 2.0], dtype=torch.float64)
-        compat.odeint_adjoint(
+        torchdiffeq.odeint_adjoint(
             f,
             y0,
             t,

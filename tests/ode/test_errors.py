@@ -9,7 +9,8 @@ import pytest
 import torch
 from ode_problems import ADAPTIVE, FIXED, NAMES, make_solver
 
-from node_runner.ode import Adjoint, Replay, Solver, SolverError, odeint
+from node_runner import odeint
+from node_runner.ode import Adjoint, Replay, Solver, SolverError
 
 Y0 = torch.tensor([0.5, 1.0], dtype=torch.float64)  # y' = y^2 blows up at 1 / y0: the second first
 
@@ -208,7 +209,7 @@ def test_a_cap_reached_by_a_stiff_problem_says_so_and_names_a_way_out(name, sign
     solver = make_solver(name, 1e-4, max_steps=300)
     error = failure(solver, lambda t, y: -rates * (y - torch.cos(t)), Y0.to(dtype), (0.0, 9 * sign))
     assert "stiff" in error.cause and "rate 1e+06" in error.cause
-    assert "radauIIA5" in remedies(error)[0] and "max_steps" in remedies(error)[1]
+    assert "kvaerno5" in remedies(error)[0] and "max_steps" in remedies(error)[1]
 
 
 NOT_STIFF = {
@@ -232,7 +233,7 @@ def test_fixed_steps_beyond_stability_say_so():
 
     error = failure(Solver("rk4", step_size=0.1), f, ts=(0.0, 9.0))
     assert "stiff" in error.cause and "smaller step_size" in remedies(error)[0]
-    assert "radauIIA5" in remedies(error)[1]
+    assert "kvaerno5" in remedies(error)[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from node_runner.ode import Event, GrazingError, Solver, SolverError
-from node_runner.ode.compat import odeint, odeint_adjoint, odeint_event
+from node_runner.ode import Event, GrazingError, Solver
+from node_runner.ode.torchdiffeq import odeint, odeint_adjoint, odeint_event
 
 DTYPE = torch.float64
 # Of y = e^-t, with the event at y = 1/2: those with a derivative on one side, and without any.
@@ -205,5 +205,5 @@ def test_a_condition_that_is_nan_is_named_by_the_drop_in():
         return torch.stack((y[0] - 0.1, torch.where(t > 0.3, torch.nan, 1.0).to(y)))
 
     t = torch.tensor([0.0, 1.0], dtype=DTYPE)
-    with pytest.raises(SolverError, match="element 1 of event_fn returned NaN"):
+    with pytest.raises(ValueError, match="condition of event 1 is NaN at t=0.3"):
         odeint(Decay(), torch.ones(1, dtype=DTYPE), t, event_fn=event_fn)

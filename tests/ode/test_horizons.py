@@ -9,7 +9,7 @@ import torch
 from ode_problems import ADAPTIVE, make_solver
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver
-from node_runner.ode.compat import odeint, odeint_adjoint, odeint_event
+from node_runner.ode.torchdiffeq import odeint, odeint_adjoint, odeint_event
 
 STRATEGIES = [Direct(), Replay(), Replay(2), Adjoint()]
 HIGH_ORDER = [n for n in ADAPTIVE if n not in ("adaptive_heun", "fehlberg2")]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from node_runner.ode import Adjoint, Direct, Replay, Solver, compat
+from node_runner.ode import Adjoint, Direct, Replay, Solver, torchdiffeq
 
 DOUBLE = torch.float64
 Y0 = torch.tensor([[1.0, 0.5], [0.3, -0.2]], dtype=DOUBLE)
@@ -23,7 +23,7 @@ def drop_in(method):
     def solve(f, y0, params=None):
         named = () if params is None and not isinstance(f, nn.Module) else params
         t, options = torch.tensor([0.0, 1.0], dtype=DOUBLE), {"step_size": 0.2}
-        return compat.odeint_adjoint(
+        return torchdiffeq.odeint_adjoint(
             f, y0, t, method=method, options=options, adjoint_params=named
         )[-1]
 
@@ -212,7 +212,9 @@ def test_params_that_are_not_tensors_are_refused(named):
     with pytest.raises(ValueError, match=r"params\[0\] is a str"):
         Solver()(lambda t, y: -y, Y0, [0.0, 1.0], params=named)
     with pytest.raises(ValueError, match=r"adjoint_params\[0\] is a str"):
-        compat.odeint_adjoint(lambda t, y: -y, Y0, torch.tensor([0.0, 1.0]), adjoint_params=named)
+        torchdiffeq.odeint_adjoint(
+            lambda t, y: -y, Y0, torch.tensor([0.0, 1.0]), adjoint_params=named
+        )
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from node_runner.ode import Adjoint, Direct, Replay, Solver, compat
+from node_runner.ode import Adjoint, Direct, Replay, Solver, torchdiffeq
 
 DOUBLE = torch.float64
 TIMES = torch.tensor([0.0, 1.0], dtype=DOUBLE)
@@ -67,9 +67,9 @@ def test_such_a_field_in_the_drop_in(f, method, adjoint):
     how = {"rtol": 1e-6, "atol": 1e-6, "method": method, "options": options}
     y0 = start()
     if adjoint:
-        y = compat.odeint_adjoint(f, y0, TIMES, adjoint_params=(), **how)
+        y = torchdiffeq.odeint_adjoint(f, y0, TIMES, adjoint_params=(), **how)
     else:
-        y = compat.odeint(f, y0, TIMES, **how)
+        y = torchdiffeq.odeint(f, y0, TIMES, **how)
     assert_decayed(y0, y[-1], atol=1e-3)
 
 

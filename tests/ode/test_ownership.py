@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from gradient_cases import STRATEGIES
-from ode_problems import NAMES, make_solver
+from ode_problems import NAMES, THEIR_ADAPTIVE, THEIR_FIXED, make_solver
 from torch import nn
 
 from node_runner.ode import Direct, Event, Replay, Solver
-from node_runner.ode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, options
+from node_runner.ode.torchdiffeq import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 TS = [0.0, 0.3, 1.0]
 T = torch.tensor(TS, dtype=torch.float64)
-METHODS = [*options.ADAPTIVE, *options.steppers.names(), options.SCIPY]
+METHODS = [*THEIR_ADAPTIVE, *THEIR_FIXED, "scipy_solver"]
 grads = pytest.mark.parametrize("gradient", STRATEGIES.values(), ids=STRATEGIES)
 
 
@@ -75,7 +75,7 @@ def test_f_may_return_the_same_tensor_each_time(name, graph, make):
 
 
 def drop_in(f, y0, method, t=T):
-    chosen = None if method in (*options.ADAPTIVE, options.SCIPY) else {"step_size": 0.05}
+    chosen = None if method in (*THEIR_ADAPTIVE, "scipy_solver") else {"step_size": 0.05}
     return odeint(f, y0, t, rtol=1e-6, atol=1e-6, method=method, options=chosen)
 
 
@@ -83,7 +83,7 @@ def drop_in(f, y0, method, t=T):
 @pytest.mark.parametrize("make", [Assigned, InNumpy], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_drop_in_takes_f_that_returns_the_same_tensor(method, make):
-    if method == options.SCIPY:
+    if method == "scipy_solver":
         pytest.importorskip("scipy", reason="SciPy is not installed")
     expected = drop_in(rotation, start(), method)
     torch.testing.assert_close(drop_in(make(), start(), method), expected, rtol=1e-6, atol=1e-6)
@@ -237,7 +237,7 @@ def test_f_that_changes_the_state_in_place_is_refused(name, mode, f):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_drop_in_refuses_f_that_changes_the_state_in_place(method):
-    if method == options.SCIPY:
+    if method == "scipy_solver":
         pytest.importorskip("scipy", reason="SciPy is not installed")
     with pytest.raises((ValueError, RuntimeError), match="in place|in-place"):
         drop_in(lambda t, y: y.mul_(-1.0), start(), method)

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from node_runner.ode import Solver, SolverError, methods
-from node_runner.ode.compat import odeint
+from node_runner.ode.torchdiffeq import odeint
 
 CAP = 1000
 # The adaptive methods, and SciPy's of that order; None where it has none.

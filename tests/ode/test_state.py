@@ -10,14 +10,16 @@ from ode_problems import (
     ADAPTIVE,
     FIXED,
     NAMES,
+    THEIR_ADAPTIVE,
+    THEIR_FIXED,
     Recorded,
     accepted_steps,
     logistic,
     make_solver,
 )
 
-from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, compat
-from node_runner.ode.compat import options
+from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, torchdiffeq
+from node_runner.ode import torchdiffeq as options
 
 
 def decay(t, y):
@@ -288,7 +290,7 @@ def test_dense_output_events_and_quadratures_of_empty_states(y0):
     assert with_area.final_quadratures[0].item() == pytest.approx(0.5, abs=1e-4)
 
 
-METHODS = [*options.ADAPTIVE, *options.steppers.names(), options.SCIPY]
+METHODS = [*THEIR_ADAPTIVE, *THEIR_FIXED, "scipy_solver"]
 
 
 @pytest.mark.filterwarnings("ignore:.*corrector has not converged")
@@ -298,10 +300,10 @@ def test_empty_batches_and_entries_in_the_drop_in(method, y0):
     if method == options.SCIPY:
         pytest.importorskip("scipy", reason="SciPy is not installed")
     t = torch.tensor(TIMES, dtype=torch.float64)
-    chosen = {} if method in (*options.ADAPTIVE, options.SCIPY) else {"step_size": 0.1}
+    chosen = {} if method in (*THEIR_ADAPTIVE, "scipy_solver") else {"step_size": 0.1}
     y0, common = with_gradient(y0), {"rtol": 1e-3, "atol": 1e-3, "method": method}
-    ys = compat.odeint(decays, y0, t, options=chosen, **common)
+    ys = torchdiffeq.odeint(decays, y0, t, options=chosen, **common)
     check_empty(y0, ys, method != options.SCIPY)
     if method != options.SCIPY:
-        ys = compat.odeint_adjoint(decays, y0, t, options=chosen, adjoint_params=(), **common)
+        ys = torchdiffeq.odeint_adjoint(decays, y0, t, options=chosen, adjoint_params=(), **common)
         check_empty(y0, ys)

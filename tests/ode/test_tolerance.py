@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from node_runner.ode import Adjoint, Solver, SolverError
-from node_runner.ode.compat import odeint, odeint_adjoint
 from node_runner.ode.state import Layout
 from node_runner.ode.tolerance import Norm, worst
+from node_runner.ode.torchdiffeq import odeint, odeint_adjoint
 
 Y = torch.tensor([1.0, 2.0], dtype=torch.float64)
 
@@ -105,7 +105,7 @@ def test_a_tolerance_may_be_an_integer_or_an_array_with_one_for_each_entry():
         assert solver(lambda t, y: (-y[0], -y[1]), (Y, Y), [0.0, 1.0]).final[0].shape == Y.shape
 
 
-@pytest.mark.parametrize("value", ["small", None, [[1e-3]], 1j])
+@pytest.mark.parametrize("value", ["small", None, [["x"]], 1j])
 def test_what_is_no_tolerance_is_refused_by_name(value):
     with pytest.raises(ValueError, match="solver.rtol is .*, must be a number or one for each"):
         Solver(rtol=value)

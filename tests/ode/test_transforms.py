@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.autograd.forward_ad as forward_ad
 
-from node_runner.ode import Adjoint, Direct, Replay, Solver, compat
+from node_runner.ode import Adjoint, Direct, Replay, Solver, torchdiffeq
 
 DOUBLE = torch.float64
 Y0 = torch.tensor([0.5, 1.0, 2.0], dtype=DOUBLE)
@@ -74,7 +74,7 @@ def test_vmap_over_fixed_steps_of_the_drop_in(method):
     def final(y):
         t, options = torch.tensor([0.0, 1.0], dtype=DOUBLE), {"step_size": 0.1, "max_order": 4}
         options = options if method == "explicit_adams" else {"step_size": 0.1}
-        return compat.odeint(square, y, t, method=method, options=options)[-1]
+        return torchdiffeq.odeint(square, y, t, method=method, options=options)[-1]
 
     found = torch.func.vmap(final)(Y0[:, None])[:, 0]
     torch.testing.assert_close(found, Y0 / (1 + Y0), rtol=0, atol=1e-2)
@@ -110,7 +110,7 @@ def test_forward_mode_of_the_drop_in(what, method):
     options = None if method == "dopri5" else {"step_size": 0.05}
 
     def solve(f, y0, ts):
-        return compat.odeint(f, y0, ts, method=method, options=options)[-1]
+        return torchdiffeq.odeint(f, y0, ts, method=method, options=options)[-1]
 
     torch.testing.assert_close(tangent(solve, what), right(what), rtol=1e-3, atol=0)
 
@@ -128,9 +128,9 @@ def test_forward_mode_of_other_strategies_names_direct(gradient, what):
 def test_forward_mode_that_is_not_there_is_refused(of, what):
     def solve(f, y0, ts):
         if of == "adjoint":
-            return compat.odeint_adjoint(f, y0, ts, adjoint_params=())[-1]
+            return torchdiffeq.odeint_adjoint(f, y0, ts, adjoint_params=())[-1]
         if of == "scipy":
-            return compat.odeint(f, y0, ts, method="scipy_solver")[-1]
+            return torchdiffeq.odeint(f, y0, ts, method="scipy_solver")[-1]
         return Solver().event(f, y0, 0.0, lambda t, y: y[0] - 1.5, t_end=2.0).state
 
     if of == "scipy":

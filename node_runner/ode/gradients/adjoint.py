@@ -14,7 +14,7 @@ from ..problem import Problem
 from ..protocol import Integrator
 from ..stepper import Method
 from ..tableau import Tableau
-from ..tolerance import Norm, Tolerances, plain
+from ..tolerance import Norm, Tolerances, plain, tightest
 from ..transforms import refuse_batched, refuse_tangents
 from .again import Once
 from .backward_field import BackwardField, QuadratureField
@@ -87,6 +87,7 @@ class Adjoint:
                 )
 
     def check(self, method: Method) -> None:
+        method = method if self.solver is None else self.solver.scheme
         if not method.adaptive and (
             self.norm == "full" or self.rtol is not None or self.atol is not None
         ):
@@ -129,7 +130,9 @@ class AdjointFunction(torch.autograd.Function):
         refuse_batched(NAME, cotangents)
         refuse_tangents(f"a gradient by {NAME}", cotangents)
         circumstances = ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic()
-        explained = backward_failure_explained(ctx.solver.method, ctx.policy.norm)
+        explained = backward_failure_explained(
+            (ctx.policy.solver or ctx.solver).method, ctx.policy.norm
+        )
         with torch.no_grad(), circumstances[0], circumstances[1], explained:
             found = solve_backward(ctx, cotangents.detach())
         found = None, None, None, None, None, *found
@@ -170,23 +173,27 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     if not finite:
         path.fail("the adjoint is not finite at the end of the backward solve")
     if harmful is not None:
-        warn_of_drift(problem, harmful, (policy, ctx.solver.method, outputs.dtype))
+        how = (policy.norm, policy.rtol, policy.atol, ctx.solver.method, solver.method)
+        warn_of_drift(problem, harmful, (*how, outputs.dtype))
     return carry, *vjp.totals(field.totals, zeros=True)
 
 
 def tolerances(policy: Adjoint, solver: Integrator) -> Pairs:
     """Those of both solves."""
-    if policy.rtol is policy.atol is None:
+    back = policy.solver or solver
+    if policy.rtol is policy.atol is None and back is solver:
         return solver.tolerances
-    rtol = solver.rtol if policy.rtol is None else policy.rtol
-    return [*solver.tolerances, (rtol, solver.atol if policy.atol is None else policy.atol)]
+    if not (solver.tolerances and back.tolerances):
+        return []
+    rtol = back.rtol if policy.rtol is None else policy.rtol
+    return [*solver.tolerances, (rtol, back.atol if policy.atol is None else policy.atol)]
 
 
 def backward_path(
     policy: Adjoint,
     solver: Integrator,
     problem: Problem,
-    field: BackwardField,
+    field: BackwardField | QuadratureField,
     t: float,
     start: Tensor,
 ) -> Path:
@@ -200,7 +207,8 @@ def backward_path(
         own if own is not None else both_halves(forward, fed, sums)
         for own, forward in ((policy.rtol, solver.rtol), (policy.atol, solver.atol))
     )
-    norm = Norm(layout, rtol, atol, [*problem.weights[:fed] * 2, *[float(full)] * sums])
+    weights = [*problem.weights[:fed] * 2, *[float(full)] * sums]
+    norm = Norm(layout, rtol, atol, weights, None, solver.norm_of(problem.layout), states=2)
     if full and field.vjp.tensors and not sums:
         norm.extra = lambda: field.error_ratios(tightest(rtol), tightest(atol))
     state = field.state(start)
@@ -209,7 +217,7 @@ def backward_path(
 
 def backward_field(
     policy: Adjoint, solver: Integrator, problem: Problem, vjp: CapturedVJP
-) -> BackwardField:
+) -> BackwardField | QuadratureField:
     """With the weights of the stages where the method has some, else with quadratures."""
     tableau = getattr(solver.scheme, "tableau", None)
     if isinstance(tableau, Tableau):
@@ -222,7 +230,3 @@ def both_halves(tolerance: Tolerances, fed: int, sums: int) -> Tolerances:
     if isinstance(tolerance, (int, float)):
         return tolerance
     return [*tolerance[:fed], *tolerance[:fed], *[tightest(tolerance)] * sums]
-
-
-def tightest(tolerance: Tolerances) -> float:
-    return tolerance if isinstance(tolerance, (int, float)) else min(tolerance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import prod, sqrt
 
 import torch
 from torch import Tensor
@@ -17,32 +17,22 @@ from .vjp import CapturedVJP
 Sums = list[Tensor | None]  # one entry a parameter; None is zero
 
 
-class BackwardField:
-    """Rates of (y, a) backwards in time, and the sums of the parameter quadrature.
+class AdjointField:
+    """Rates of (y, a) backwards in time, and a^T df/dtheta. How that is integrated is for those who
+    inherit it.
 
-    A step's parameter quadrature dt sum_i b_i a^T df/dtheta(stage i) is summed in ``trial`` while
-    its stages are evaluated and joins ``totals`` when the step is accepted, so that it costs a few
-    copies of the parameters and not one a stage. A stage of weight 0 needs no gradient of the
-    parameters at all.
+    Attributes:
+        quadrature_adjoint: of the forward quadratures, constant between outputs.
+        jump_at: where a is about to change, so that no step starts from the rate there.
+        totals: the gradients of the parameters so far.
     """
 
-    def __init__(self, problem: Problem, vjp: CapturedVJP, tableau: Tableau, full: bool) -> None:
-        self.problem, self.vjp, self.tableau = problem, vjp, tableau
+    def __init__(self, problem: Problem, vjp: CapturedVJP) -> None:
+        self.problem, self.vjp = problem, vjp
         self.right_side = problem.right_side(problem.stats.backward)
         self.quadrature_adjoint: Tensor | None = None
-        # Where a is about to change, so that no step starts from the rate there.
         self.jump_at: float | None = None
-        self.error_weights = tableau.b_error if full else (0.0,) * tableau.stages
         self.totals: Sums = [None] * len(vjp.tensors)
-        self.first: Sums = list(self.totals)  # a^T df/dtheta at the start of the step
-        self.last: Sums = list(self.totals)  # the same at its end, for an FSAL method
-        self.trial: Sums = list(self.totals)  # sum of stages 1, 2, ... weighted by b
-        self.error: Sums = list(self.totals)  # the same weighted by b_error
-
-    def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
-        rates, gradients = self.evaluate(stage, t, flat, self.uses_params(stage, t))
-        self.sum_params(stage, gradients)
-        return rates
 
     def evaluate(
         self, stage: int | None, t: float, flat: Tensor, uses_params: bool
@@ -67,6 +57,30 @@ class BackwardField:
                 gradients = gradients if uses_params else []
         decay = torch.zeros_like(y) if decay is None else decay.neg()
         return [*(rate.detach() for rate in found[: layout.fed]), decay], gradients
+
+
+class BackwardField(AdjointField):
+    """By the weights of the stages: the sums of the parameter quadrature.
+
+    A step's parameter quadrature dt sum_i b_i a^T df/dtheta(stage i) is summed in ``trial`` while
+    its stages are evaluated and joins ``totals`` when the step is accepted, so that it costs a few
+    copies of the parameters and not one a stage. A stage of weight 0 needs no gradient of the
+    parameters at all.
+    """
+
+    def __init__(self, problem: Problem, vjp: CapturedVJP, tableau: Tableau, full: bool) -> None:
+        super().__init__(problem, vjp)
+        self.tableau = tableau
+        self.error_weights = tableau.b_error if full else (0.0,) * tableau.stages
+        self.first: Sums = list(self.totals)  # a^T df/dtheta at the start of the step
+        self.last: Sums = list(self.totals)  # the same at its end, for an FSAL method
+        self.trial: Sums = list(self.totals)  # sum of stages 1, 2, ... weighted by b
+        self.error: Sums = list(self.totals)  # the same weighted by b_error
+
+    def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
+        rates, gradients = self.evaluate(stage, t, flat, self.uses_params(stage, t))
+        self.sum_params(stage, gradients)
+        return rates
 
     def state(self, y_and_a: Tensor) -> Tensor:
         """What is solved for: y and a alone."""
@@ -124,45 +138,50 @@ class BackwardField:
         return torch.stack(ratios) if ratios else self.vjp.tensors[0].new_zeros(0)
 
 
-class QuadratureField(BackwardField):
-    """The same for methods of any kind: the parameter quadratures are a part of the state, which
-    the field does not see.
+class QuadratureField(AdjointField):
+    """For methods of any kind: the parameter quadratures are a part of the state, which the field
+    does not see.
     """
 
     def __init__(self, problem: Problem, vjp: CapturedVJP) -> None:
-        self.problem, self.vjp = problem, vjp
-        self.right_side = problem.right_side(problem.stats.backward)
-        self.quadrature_adjoint: Tensor | None = None
-        self.jump_at: float | None = None
-        self.totals: Sums = [None] * len(vjp.tensors)
+        super().__init__(problem, vjp)
+        self.shapes = [tuple(real(x.detach()).shape) for x in vjp.tensors]
 
     def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
         (*rates, decay), gradients = self.evaluate(stage, t, flat, bool(self.vjp.tensors))
         decays = self.problem.layout.entries(decay)[: self.problem.layout.fed]
         found = gradients or [None] * len(self.vjp.tensors)
-        sums = zip(found, self.vjp.tensors, strict=True)
-        dtype = flat.dtype
-        return [
-            *rates,
-            *decays,
-            *(torch.zeros_like(x, dtype=dtype) if g is None else -g.to(dtype) for g, x in sums),
+        sums = [
+            torch.zeros(shape, dtype=flat.dtype, device=flat.device)
+            if g is None
+            else -real(g).to(flat.dtype)
+            for g, shape in zip(found, self.shapes, strict=True)
         ]
+        return [*rates, *decays, *sums]
 
     def state(self, y_and_a: Tensor) -> Tensor:
-        many = sum(x.numel() for x in self.vjp.tensors)
-        return torch.cat([y_and_a, y_and_a.new_zeros(many)])
+        return torch.cat([y_and_a, y_and_a.new_zeros(sum(map(prod, self.shapes)))])
 
     def layout(self, y_and_a: tuple[Tensor, ...]) -> Layout:
-        like = {"dtype": y_and_a[0].dtype, "device": y_and_a[0].device}
-        sums = [Quadrature(torch.zeros(x.shape, **like)) for x in self.vjp.tensors]
+        sums = [Quadrature(y_and_a[0].new_zeros(shape)) for shape in self.shapes]
         return Layout(y_and_a, sums)
 
     def accept(self, dt: float) -> None:
         """Nothing: the solve itself sums."""
 
     def finish(self, state: Tensor) -> None:
-        many = [x.numel() for x in self.vjp.tensors]
-        if many:
-            parts = state[-sum(many) :].split(many)
-            shaped = [part.view(x.shape) for part, x in zip(parts, self.vjp.tensors, strict=True)]
-            add(self.totals, shaped)
+        if not self.shapes:
+            return
+        sizes = [prod(shape) for shape in self.shapes]
+        parts = zip(state[-sum(sizes) :].split(sizes), self.shapes, self.vjp.tensors, strict=True)
+        add(self.totals, [back(part.view(shape), x.is_complex()) for part, shape, x in parts])
+
+
+def real(x: Tensor) -> Tensor:
+    """x, with the parts of a complex tensor last."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def back(x: Tensor, is_complex: bool) -> Tensor:
+    """The inverse of ``real``."""
+    return torch.complex(*x.unbind(-1)) if is_complex else x

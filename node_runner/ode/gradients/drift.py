@@ -20,7 +20,7 @@ from torch import Tensor
 from ..engine.graphs import identity
 from ..errors import SolverError
 from ..problem import Problem
-from ..state import Layout
+from ..tolerance import Tolerances, per_entry
 
 # Chosen on 204 gradients compared with those of Replay, and not tried on others: nets with a leak
 # of 0 to 20 and Lorenz's equations, six adaptive and three fixed-step methods, tolerances 1e-2 to
@@ -36,7 +36,7 @@ PART_OF_FIXED_STEPS = 0.1
 # None of these raises: where contracting entries weigh little a gradient at a part of 1e4 was still
 # right to 3 %. A backward solve that cannot go on raises by itself.
 
-Pairs = Sequence[tuple[object, object]]  # rtol and atol: numbers, (width,), or one an entry
+Pairs = Sequence[tuple[Tolerances, Tolerances]]  # rtol and atol
 
 OF_ORDER_2 = ("adaptive_heun", "fehlberg2")
 
@@ -95,7 +95,8 @@ class Drift:
         self.problem, self.start, self.outputs = problem, start, outputs
         layout = problem.layout
         self.tolerances = [
-            tuple(spread(each, layout, outputs) for each in pair) for pair in tolerances
+            tuple(each[: layout.fed_width] if each.dim() else each for each in pair)
+            for pair in ([per_entry("tolerance", v, layout) for v in pair] for pair in tolerances)
         ]
         self.times: list[float] = []
         self.norms: list[Tensor] = []
@@ -150,17 +151,6 @@ class Drift:
                 part = max(part, away / (max(known, after) or away))
                 factor = max(factor, scaled / layout.sizes[j] ** 0.5)
         return Distance(part, factor, t)
-
-
-def spread(tolerance: object, layout: Layout, like: Tensor) -> Tensor:
-    """A tolerance of the state, 0-dim or (fed_width,)."""
-    if isinstance(tolerance, Sequence):
-        sizes = layout.sizes[: layout.fed]
-        each = zip(tolerance, sizes, strict=False)  # those of quadratures may follow
-        return torch.cat([like.new_full((size,), float(value)) for value, size in each])
-    if not isinstance(tolerance, Tensor):
-        return like.new_full((), tolerance)
-    return tolerance.to(like)[: layout.fed_width] if tolerance.dim() else tolerance.to(like)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import observation
 from ..dynamo import run_eagerly
 from ..engine import ENGINES
-from ..loop import Step
+from ..loop import OneSidedRates, Step
 from ..problem import Problem
 from ..protocol import Integrator
 from ..stepper import Method, Rates, Stepper
@@ -144,6 +144,8 @@ class ReplayFunction(torch.autograd.Function):
         refuse_tangents("a gradient by Replay()", cotangents)
         states = saved[len(ctx.captured.tensors) :]
         vjp = CapturedVJP(ctx.captured, one_graph=torch.is_grad_enabled())
+        layout, solver = ctx.problem.layout, ctx.solver
+        ctx.norm = Norm(layout, solver.rtol, solver.atol, ctx.problem.weights)
         with ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic(ctx.engine is not None):
             if torch.is_grad_enabled():
                 carry, gradients = way_with_graph(ctx, y0, vjp, cotangents)
@@ -198,7 +200,7 @@ def way_with_graph(
 
 def retake(ctx: Any, record: Record, y: Tensor) -> Tensor:
     """y at the end of a step, without graph, as the forward solve found it."""
-    return stepper(ctx, graph=False).attempt(record.t0, record.t1, y).y1
+    return stepper(ctx, record, graph=False).attempt(record.t0, record.t1, y).y1
 
 
 def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor] | None:
@@ -214,7 +216,7 @@ def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list
 
 def replay_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor]:
     """[y1] of one step with its graph, or [y1, outputs inside] where there are any."""
-    again = stepper(ctx, graph=True, vjp=vjp)
+    again = stepper(ctx, record, graph=True, vjp=vjp)
     y1 = again.attempt(record.t0, record.t1, y).y1
     if not record.inside:
         return [y1]
@@ -222,13 +224,15 @@ def replay_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[T
     return [y1, again.interpolant().at(record.inside)]
 
 
-def stepper(ctx: Any, graph: bool, vjp: CapturedVJP | None = None) -> Stepper:
+def stepper(ctx: Any, record: Record, graph: bool, vjp: CapturedVJP | None = None) -> Stepper:
     """Takes one step again. What its first evaluation with a graph uses is looked at."""
     problem, solver = ctx.problem, ctx.solver
     f = problem.right_side(problem.stats.backward)
-    norm = Norm(problem.layout, solver.rtol, solver.atol, problem.weights)
+    if solver.jumps:
+        t0, heading = record.t0, record.t1 - record.t0
+        f = OneSidedRates(f, solver.jumps, problem.layout.dtype, lambda: (t0, heading))
     right = f if vjp is None else Looked(f, vjp)
-    return solver.scheme.start(right, problem.layout, norm, graph, judged=False)
+    return solver.scheme.start(right, problem.layout, ctx.norm, graph, judged=False)
 
 
 class Looked:

@@ -65,7 +65,6 @@ class Adams:
 
     adaptive = True
     one_step = False
-    dense = True
     implicit = False
     variable = True
     exponent = 2  # of the first step, which has order 1

@@ -78,7 +78,6 @@ class BDF:
     iterations: int = 4
     adaptive: ClassVar[bool] = True
     one_step: ClassVar[bool] = False
-    dense: ClassVar[bool] = True
     implicit: ClassVar[bool] = True
     variable: ClassVar[bool] = True
     exponent: ClassVar[int] = 2  # of the first step

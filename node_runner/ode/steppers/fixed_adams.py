@@ -62,7 +62,6 @@ class FixedAdams:
 
     adaptive = False
     one_step = False
-    dense = True
     implicit = False  # no Newton iteration
     variable = False
 

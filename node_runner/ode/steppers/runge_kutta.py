@@ -21,7 +21,6 @@ class RungeKutta:
 
     one_step: ClassVar[bool] = True
     variable: ClassVar[bool] = False
-    dense: ClassVar[bool] = True
 
     @property
     def order(self) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from drop_in_cases import (
+    ADAPTIVE,
     DTYPE,
     FIXED,
     FORWARDS,
+    SCIPY,
+    THEIR_IMPLICIT,
     TIMES,
     Z0,
     Field,
@@ -19,14 +22,14 @@ from drop_in_cases import (
 )
 from torch import nn
 
-from node_runner.ode.compat import odeint, odeint_adjoint, options
+from node_runner.ode.torchdiffeq import odeint, odeint_adjoint
 
 LOW = {"fehlberg2": 1e-4, "adaptive_heun": 1e-4, "bosh3": 1e-6}
 ORDER = {"euler": 1, "implicit_euler": 1}
 
 
 def asked(method, h=0.02):
-    if method in options.ADAPTIVE or method == options.SCIPY:
+    if method not in FIXED:
         tol = LOW.get(method, 1e-8)
         return {"method": method, "rtol": tol, "atol": tol}
     return {"method": method, "options": {"step_size": h}}
@@ -37,13 +40,13 @@ def precise(field, y0, t, **more):
 
 
 @pytest.mark.parametrize("direction", TIMES)
-@pytest.mark.parametrize("method", [*options.ADAPTIVE, *FIXED, options.SCIPY])
+@pytest.mark.parametrize("method", [*ADAPTIVE, *FIXED, SCIPY])
 def test_every_method_has_the_gradient(method, direction):
     """That of the solution, in y0, every parameter and every time."""
-    if method == options.SCIPY:
+    if method == SCIPY:
         pytest.importorskip("scipy", reason="SciPy is not installed")
     field, y0, t = Field(1), start(1), TIMES[direction]
-    exact, implicit = precise(field, y0, t), method in options.steppers.implicit.names()
+    exact, implicit = precise(field, y0, t), method in THEIR_IMPLICIT
     found = gradients(odeint_adjoint, field, y0, t, **asked(method, 0.1 if implicit else 0.02))
     allowed = 0.2 if method in ORDER else 1e-5
     if method in FIXED and method not in ORDER or method in LOW:
@@ -84,48 +87,19 @@ def test_the_way_back_may_be_of_another_method(forward, backward):
     assert differences(found, precise(field, y0, FORWARDS))[1] < 3e-3
 
 
-def norms():
-    """Norms of (t, y, adj_y, *params): all of them; the state's alone; y's alone."""
-
-    def largest(entries):
-        return max(e.abs().square().mean().sqrt() for e in entries if e.numel())
-
-    return {
-        "full": None,
-        "seminorm": "seminorm",
-        "own": largest,
-        "own seminorm": lambda entries: largest(entries[:3]),
-    }
-
-
-@pytest.mark.parametrize("norm", norms())
+@pytest.mark.parametrize("norm", [None, "seminorm"])
 @pytest.mark.parametrize("method", ["dopri5", "bosh3"])
 def test_every_norm_has_the_gradient(method, norm):
-    field, y0, chosen = Field(), start(), norms()[norm]
+    field, y0 = Field(), start()
     found = gradients(
         odeint_adjoint,
         field,
         y0,
         FORWARDS,
         **asked(method),
-        adjoint_options=None if chosen is None else {"norm": chosen},
+        adjoint_options=None if norm is None else {"norm": norm},
     )
     assert differences(found, precise(field, y0, FORWARDS))[1] < 1e-4
-
-
-def test_a_norm_of_the_callers_sees_the_adjoint():
-    """(t, y, adj_y, *params), y and adj_y spread out where they are tuples."""
-    field, seen = Pair(), []
-
-    def norm(entries):
-        seen.append([tuple(e.shape) for e in entries])
-        return max(e.abs().max() for e in entries)
-
-    y0 = (start(4).view(2, 2), start(3))
-    ys = odeint_adjoint(field, y0, FORWARDS, adjoint_options={"norm": norm})
-    sum(y.sum() for y in ys).backward()
-    shapes = [(), (2, 2), (3,), (2, 2), (3,), *(tuple(p.shape) for p in field.parameters())]
-    assert seen and all(each == shapes for each in seen)
 
 
 def backward_calls(field, y0, **keywords):
@@ -165,14 +139,10 @@ def test_seminorm_forgets_the_parameters():
     assert backward_calls(field, y0, adjoint_options={"norm": "seminorm"}) < full
 
 
-@pytest.mark.parametrize(
-    "tolerance", [1e-6, torch.tensor([1e-6, 1e-7, 1e-6], dtype=DTYPE), "whole"]
-)
+@pytest.mark.parametrize("tolerance", [1e-6, torch.tensor([1e-6, 1e-7, 1e-6], dtype=DTYPE)])
 def test_tolerances_of_the_adjoint(tolerance):
-    """One number, one like y0, or one for each of (t, y, adj_y, *params)."""
+    """One number, or one like y0."""
     field, y0 = Field(), start()
-    if isinstance(tolerance, str):
-        tolerance = (1.0, 1e-6, 1e-6, *[1e-5] * len(list(field.parameters())))
     keywords = {"rtol": 1e-9, "atol": 1e-9}
     given = {"adjoint_rtol": tolerance, "adjoint_atol": tolerance}
     found = gradients(odeint_adjoint, field, y0, FORWARDS, **keywords, **given)
@@ -250,22 +220,21 @@ def test_parameters_of_another_dtype():
 
     field, y0 = Mixed(), start()
     exact = gradients(odeint, field, y0, FORWARDS, rtol=1e-10, atol=1e-10)
-    for keywords in ({}, asked("rk4", 0.02), asked("implicit_adams", 0.02)):
+    others = ("rk4", "implicit_adams", "trapezoid", "adams", "bdf", "kvaerno5")
+    for keywords in ({}, *(asked(method, 0.02) for method in others)):
         found = gradients(odeint_adjoint, field, y0, FORWARDS, **keywords)
         assert [g.dtype for g in found[1][2:]] == [torch.complex128, torch.float32]
-        assert differences(found, exact)[1] < 1e-4
+        assert differences(found, exact)[1] < 1e-3
 
 
 def test_one_solve_back_for_all_outputs():
-    """Fewer evaluations than a fresh start at each of forty outputs would need."""
-    field, y0 = Field(), start()
+    """A step from output to output: a fresh start at each would cost an evaluation more."""
     t = torch.linspace(0, 2, 41, dtype=DTYPE)
-    odeint_adjoint(field, y0, t, rtol=1e-5, atol=1e-5).sum().backward()
-    whole = field.calls
+    field = Field()
+    ys = odeint_adjoint(field, start(), t, rtol=1e-5, atol=1e-5)
     field.calls = 0
-    own = {"norm": lambda entries: max(e.abs().square().mean().sqrt() for e in entries)}
-    odeint_adjoint(field, y0, t, rtol=1e-5, atol=1e-5, adjoint_options=own).sum().backward()
-    assert whole < 0.8 * field.calls
+    ys.sum().backward()
+    assert field.calls <= 40 * 7 + 1
 
 
 def test_gradients_of_gradients_are_refused():

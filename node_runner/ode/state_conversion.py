@@ -1,4 +1,4 @@
-"""A state as the caller writes it, and as what is solved: real tensors of one dtype."""
+"""States as the caller writes them, converted to what is solved: real tensors of one dtype."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..state import State
+from .state import State
+from .tolerance import Tolerances, as_list, plain
 
 HALVES = (torch.float16, torch.bfloat16)
 REALS = (*HALVES, torch.float32, torch.float64)
@@ -17,25 +18,27 @@ DTYPES = (*REALS, torch.complex64, torch.complex128)
 
 
 @dataclass(frozen=True)
-class Form:
-    """Between a state outside, as func, norms and callbacks see it, and inside, as it is solved.
+class StateConversion:
+    """Converts a state between the caller's form, as func, norms and callbacks see it, and the
+    solver's.
 
-    A complex entry of shape (...) is a real one of shape (..., 2) inside, float16 and bfloat16 are
-    float32 there: func still sees its own dtype, and only the sums of a step are more exact.
+    A complex entry of shape (...) is solved as a real one of shape (..., 2), float16 and bfloat16
+    as float32: func still sees its own dtype, and only the sums of a step are more exact.
 
     Attributes:
-        dtypes: of the entries, outside.
-        real: of all of them inside, float32 or float64.
+        dtypes, shapes: of the entries, as the caller has them.
+        real: dtype of all of them in the solver, float32 or float64.
         single: the state is a tensor, not a tuple of them.
     """
 
     dtypes: tuple[torch.dtype, ...]
+    shapes: tuple[tuple[int, ...], ...]
     real: torch.dtype
     single: bool
 
     @property
     def same(self) -> bool:
-        """Nothing changes on the way in or out."""
+        """Whether nothing is converted."""
         return all(dtype == self.real for dtype in self.dtypes)
 
     @property
@@ -43,34 +46,70 @@ class Form:
         """Of the t that func sees: the real dtype of the first entry."""
         return self.dtypes[0].to_real()
 
-    def inner(self, state: State) -> State:
-        """The state inside, with its graph."""
+    def encode(self, state: State) -> State:
+        """Return the state as it is solved, with its graph."""
         entries = (state,) if self.single else state
         found = [inside(y, dt, self.real) for y, dt in zip(entries, self.dtypes, strict=True)]
         return found[0] if self.single else tuple(found)
 
-    def outer(self, state: State) -> State:
-        """The state outside; leading dimensions, such as that of times, are kept."""
+    def decode(self, state: State) -> State:
+        """Return the state as the caller has it; leading dimensions, such as that of times, are
+        kept.
+        """
         if self.same:
             return state
         entries = (state,) if self.single else state
         found = [outside(y, dtype) for y, dtype in zip(entries, self.dtypes, strict=True)]
         return found[0] if self.single else tuple(found)
 
-    def field(self, func: Callable) -> Callable:
-        """func on states inside. A tensor that needs no change is handed to func itself."""
+    def tolerance(self, name: str, value: object) -> Tolerances:
+        """Return a tolerance as ``Solver`` takes it: a number, or one or a tensor for each entry.
+
+        Raises:
+            ValueError: for one that does not fit the state, or is negative.
+        """
+        if isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0:
+            found = plain(name, value)
+        else:
+            parts = [value] if self.single else value
+            if not hasattr(parts, "__len__") or isinstance(parts, str):
+                raise ValueError(f"{name} is {value!r}, must be a number or one for each entry")
+            if len(parts) != len(self.dtypes):
+                raise ValueError(
+                    f"{name} has {len(parts)} values for the {len(self.dtypes)} entries of y0"
+                )
+            found = plain(name, [self._entry(name, i, part) for i, part in enumerate(parts)])
+        if not all(v >= 0 for v in as_list(found)):
+            raise ValueError(f"{name} is {value!r}, must not be negative")
+        return found
+
+    def _entry(self, name: str, i: int, value: object) -> object:
+        """Check the tolerance of one entry; that of a complex one is for both of its parts."""
+        found = torch.as_tensor(value) if hasattr(value, "__len__") else value
+        if getattr(found, "ndim", 0):
+            try:
+                found.expand(self.shapes[i])
+            except RuntimeError:
+                raise ValueError(
+                    f"{name} has shape {tuple(found.shape)}, must broadcast to {self.shapes[i]}"
+                ) from None
+            return found[..., None] if self.dtypes[i].is_complex else found
+        return found
+
+    def wrap(self, func: Callable) -> Callable:
+        """Return func on states as they are solved; func itself where nothing is converted."""
         if self.single and self.same:
             return func
 
         def f(t: Tensor, state: State) -> object:
             f.converted_time = t.to(self.time)
-            return self.rates(func(f.converted_time, self.outer(state)), state)
+            return self.rates(func(f.converted_time, self.decode(state)), state)
 
         return f
 
     def rates(self, returned: object, state: State) -> object:
-        """What func returned, inside. An entry of another shape with as many numbers is reshaped;
-        what does not fit at all is left for the core to refuse.
+        """Convert what func returned. An entry of another shape with as many numbers is reshaped;
+        what does not fit at all is left for the solver to refuse.
         """
         like = (state,) if self.single else state
         found = [returned] if self.single else returned
@@ -100,8 +139,8 @@ def outside(y: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.view_as_complex(y if aligned else y.clone()).to(dtype)
 
 
-def form_of(y0: object) -> Form:
-    """The form of y0, a tensor or a tuple whose dtypes are promoted to one.
+def conversion_of(y0: object) -> StateConversion:
+    """Return the conversion of y0, a tensor or a tuple whose dtypes are promoted to one.
 
     Raises:
         ValueError: for another structure, or a dtype without arithmetic.
@@ -120,4 +159,5 @@ def form_of(y0: object) -> Form:
             "y0.float() is one"
         )
     real = torch.float32 if dtype in HALVES else dtype.to_real()
-    return Form((dtype,) * len(entries), real, single)
+    shapes = tuple(tuple(entry.shape) for entry in entries)
+    return StateConversion((dtype,) * len(entries), shapes, real, single)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from ode_problems import Net
+from ode_problems import THEIR_ADAPTIVE, THEIR_EXPLICIT, THEIR_FIXED, THEIR_IMPLICIT, Net  # noqa: F401
 from torch import nn
 
-from node_runner.ode.compat import options
-
 DTYPE = torch.float64
-FIXED = options.steppers.names()
-EXPLICIT = ["euler", "midpoint", "heun2", "heun3", "rk4"]
+FIXED = THEIR_FIXED
+EXPLICIT = THEIR_EXPLICIT
+ADAPTIVE = THEIR_ADAPTIVE
+SCIPY = "scipy_solver"
 THEIRS = ["dopri8", "dopri5", "bosh3", "fehlberg2", "adaptive_heun", *EXPLICIT]
 THEIRS += ["explicit_adams", "implicit_adams", "fixed_adams", "scipy_solver"]
 FORWARDS = torch.tensor([0.0, 0.3, 1.0, 2.0], dtype=DTYPE)
