@@ -108,6 +108,8 @@ def describe(hint: Any) -> str:
     names = {float: "a number", int: "an integer", bool: "true or false", str: "a word"}
     if hint is type(None):
         return "null"
+    if Callable in (hint, origin):
+        return "a node whose _target_ is a function"
     if args:
         return f"a list, each {describe(args[0])}" if origin is not dict else "a group of keys"
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

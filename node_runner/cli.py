@@ -166,6 +166,7 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
         UserError: for what the check, a constructor or the file system refuses.
     """
     from .build import build
+    from .ode import OptionError
     from .result import as_typed, shown
     from .run import log_file
 
@@ -192,6 +193,8 @@ def train_or_evaluate(config: DictConfig, folder: Path) -> str:
             if place.config.mode != "train":
                 again = "give the same command again"
             raise UserError(f"{error}; with room there, {again}") from error
+        except OptionError as error:
+            raise UserError(str(error)) from error
         except RuntimeError as error:
             if run.state.progress.step or not MISFIT.search(str(error)):
                 raise
