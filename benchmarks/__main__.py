@@ -24,6 +24,7 @@ NAMES = (
     "adams",
     "stiff",
     "memory",
+    "commit",
     "runner",
     "sweep",
 )

@@ -121,9 +121,9 @@ def begin(made: argparse.ArgumentParser) -> argparse.Namespace:
 def environment(name: str, args: argparse.Namespace, packages: Sequence[str]) -> str:
     """One line: versions, processor, threads, date and the command (without ``--out``)."""
     options = [
-        f"--{key.replace('_', '-')} {value}"
+        f"--{key.replace('_', '-')}" + ("" if value is True else f" {value}")
         for key, value in vars(args).items()
-        if key not in ("out", "smoke") and value is not None
+        if key not in ("out", "smoke") and value is not None and value is not False
     ]
     options += ["--smoke"] if args.smoke else []
     parts = [f"{package} {version(package)}" for package in packages]
