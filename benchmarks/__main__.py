@@ -23,6 +23,7 @@ NAMES = (
     "evaluations",
     "adams",
     "stiff",
+    "stiff_memory",
     "memory",
     "commit",
     "runner",

@@ -60,3 +60,44 @@ def diffrax(f: Callable, y0: Any, end: float, tol: float) -> Callable[[], tuple[
         return y, 6 * int(steps) + 2
 
     return run
+
+
+Implicit = Callable[[], tuple[Tensor | None, int, int]]  # y at the end, accepted and rejected steps
+
+
+def kvaerno5(
+    equations: Callable, y0: Tensor, constants: Tensor, end: float
+) -> Callable[..., Implicit]:
+    """diffrax's Kvaerno5 in float64 on the batch as one vector, whole in one jax.jit.
+
+    Args:
+        equations: (columns of y, constants) -> columns of the rate.
+        y0: shape (B, D).
+        constants: shape (B,).
+
+    Returns:
+        A function of rtol, atol, whether the stages are solved by Newton's iteration rather than by
+        the default one, and the coefficients of the step control. It returns the solve, whose y is
+        None where it fails.
+    """
+    peer, jax, jnp = need("diffrax"), need("jax"), need("jax.numpy")
+    jax.config.update("jax_enable_x64", True)
+    start, values = jnp.asarray(y0.numpy()), jnp.asarray(constants.numpy())
+    term = peer.ODETerm(lambda t, y, _: jnp.stack(equations(*y.T, values), axis=1))
+    iteration = peer.with_stepsize_controller_tols(need("optimistix").Newton)()
+
+    def setting(rtol: float, atol: float, newton: bool, **coefficients: float) -> Implicit:
+        control = peer.PIDController(rtol=rtol, atol=atol, **coefficients)
+        method = peer.Kvaerno5(root_finder=iteration) if newton else peer.Kvaerno5()
+        options = {"stepsize_controller": control, "max_steps": 10_000, "throw": False}
+        solve = jax.jit(lambda y: peer.diffeqsolve(term, method, 0, end, None, y, **options))
+
+        def run() -> tuple[Tensor | None, int, int]:
+            found = jax.block_until_ready(solve(start))
+            counts = (int(found.stats[f"num_{k}_steps"]) for k in ("accepted", "rejected"))
+            solved = found.result == peer.RESULTS.successful
+            return torch.tensor(found.ys[-1].tolist(), dtype=y0.dtype) if solved else None, *counts
+
+        return run
+
+    return setting
