@@ -1,6 +1,4 @@
-"""Five initial value problems: an oscillator, a stiff-ish one, an orbit, a chemical balance and a
-small neural net.
-"""
+"""Initial value problems: oscillators, predator and prey, orbits, a small net, a rigid body."""
 
 from __future__ import annotations
 
@@ -90,6 +88,19 @@ def neural() -> Problem:
     return Problem(
         "tanh network", f, torch.randn(128, 16, generator=generator, dtype=torch.float64), 5.0
     )
+
+
+def rigid_body() -> Problem:
+    """Euler's equations of a rotating body without torque, from around the start of problem B5 of
+    Hull et al. 1972 (SIAM J. Numer. Anal. 9, p. 603).
+    """
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        a, b, c = y.unbind(1)
+        return torch.stack((b * c, -a * c, -0.51 * a * b), dim=1)
+
+    spread = torch.linspace(0.0, 0.3, 16, dtype=torch.float64)
+    return Problem("rigid body", f, torch.stack((spread, 1 - spread, 1 + spread), dim=1), 20.0)
 
 
 PROBLEMS = [van_der_pol(), lotka_volterra(), kepler(), forced_pendulum(), neural()]
