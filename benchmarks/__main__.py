@@ -24,6 +24,7 @@ NAMES = (
     "adams",
     "stiff",
     "stiff_memory",
+    "stiff_training",
     "memory",
     "commit",
     "runner",
