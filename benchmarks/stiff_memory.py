@@ -72,7 +72,7 @@ def measure(problem: Stiff, method: str, jacobian: str, batch: int) -> list[str]
 def main() -> None:
     args = begin(parser(__doc__))
     problem, rows = hires(), []
-    problem = replace(problem, end=1.0) if args.smoke else problem
+    problem = replace(problem, end=0.01) if args.smoke else problem
     for method, (jacobian, sizes) in product(METHODS, SIZES.items()):
         for batch in sizes[:1] if args.smoke else sizes:
             cells = measure(problem, method, jacobian, batch)
