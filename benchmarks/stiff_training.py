@@ -5,8 +5,8 @@ equations, arXiv:2103.15341): the reaction (benchmarks/stiff.py) from (1, 0, 0) 
 1e-5 to 1e5, evenly spaced in log t; y' = net(y / s) s / T with s the largest value of each species
 and T = 1e5; the mean absolute error over s as loss. Rates differ by 8 orders of magnitude, which
 their net of 7 narrow layers learns in 50,000 steps of training. Here a sinh behind a net of two
-hidden layers of 16 gives them in some hundred: Adam, learning rate 1e-2, gradients clipped to 1,
-kvaerno5 at rtol 1e-5 and atol 1e-8 with Direct, float64.
+hidden layers of 16 lets rates spread in some hundred: Adam, learning rate 1e-2, gradients clipped
+to 1, kvaerno5 at rtol 1e-5 and atol 1e-8 with Direct, float64.
 
 The first table follows the training: what a solve costs, the stiffness of the learnt field (the
 largest modulus of the eigenvalues of df/dy along the solution, times T), and what dopri5 makes of
