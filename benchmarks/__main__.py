@@ -21,6 +21,7 @@ NAMES = (
     "odenet_step",
     "latent_step",
     "evaluations",
+    "outputs",
     "adams",
     "stiff",
     "stiff_memory",
