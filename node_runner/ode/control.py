@@ -134,3 +134,35 @@ class PIControl:
         beta = 0.2 / self.order
         scaled = min(1.0, max(1e-4, last_ratio * (size / last_size) ** (0.6 * self.order)))
         return ratio ** (0.75 * beta) * scaled**beta
+
+
+def checked_options(
+    min_step: object, max_step: object, safety: object, min_factor: object, max_factor: object
+) -> dict[str, float]:
+    """Check the options of ``PIControl``.
+
+    Raises:
+        ValueError: for one out of range.
+    """
+    found = {name: as_number(f"solver.{name}", value) for name, value in locals().items()}
+    if not 0 <= found["min_step"] <= found["max_step"] or found["min_step"] == inf:
+        raise ValueError(
+            f"solver.min_step is {min_step!r} and solver.max_step {max_step!r}, must be 0 <= "
+            "min_step <= max_step with min_step finite"
+        )
+    if not found["max_step"] > 0:
+        raise ValueError(f"solver.max_step is {max_step!r}, must be positive")
+    if not 0 < found["safety"] <= 1:
+        raise ValueError(f"solver.safety is {safety!r}, must be above 0 and at most 1")
+    if not 0 < found["min_factor"] < 1:
+        raise ValueError(f"solver.min_factor is {min_factor!r}, must be above 0 and below 1")
+    if not found["max_factor"] >= 1:
+        raise ValueError(f"solver.max_factor is {max_factor!r}, must be at least 1")
+    return found
+
+
+def as_number(name: str, value: object) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {value!r}, must be a number") from None

@@ -26,9 +26,7 @@ class Integrator(Protocol):
     scheme: Method
     rtol: Tolerances
     atol: Tolerances
-    tolerances: Sequence[
-        tuple[Tolerances, Tolerances]
-    ]  # (rtol, atol) of each solve; none: fixed steps
+    tolerances: Sequence[tuple[Tolerances, Tolerances]]  # of each solve; none with fixed steps
     engine: str
     jumps: Set[float]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import methods
-from .control import FixedControl, PIControl
+from .control import FixedControl, PIControl, as_number, checked_options
 from .dense import DenseSolution, solve_dense
 from .diagnosis import instability
 from .dynamo import run_eagerly
@@ -86,8 +86,8 @@ class Solver:
         max_steps: int = 10_000,
         engine: Literal["eager", "compiled"] = "eager",
         jacobian: Literal["rows", "full"] | None = None,
-        min_step: float = 0.0,
-        max_step: float = inf,
+        min_step: float = PIControl.min_step,
+        max_step: float = PIControl.max_step,
         safety: float = PIControl.safety,
         min_factor: float = PIControl.min_factor,
         max_factor: float = PIControl.max_factor,
@@ -105,7 +105,7 @@ class Solver:
         )
         self.gradient = Direct() if gradient is None else gradient
         self.max_steps, self.engine, self.jacobian = max_steps, engine, jacobian
-        self.control_options = checked_bounds(min_step, max_step, safety, min_factor, max_factor)
+        self.control_options = checked_options(min_step, max_step, safety, min_factor, max_factor)
         self.stops, self.jumps = times_of("stops", stops), frozenset(times_of("jumps", jumps))
         self.error_norm, self.on_attempt = error_norm, on_attempt
         if self.scheme.implicit:
@@ -158,8 +158,8 @@ class Solver:
 
     def check_steps(self) -> None:
         """Refuse options of the steps where nothing would obey them."""
-        usual = checked_bounds()
-        bounds = {name: v for name, v in self.control_options.items() if v != usual[name]}
+        options = self.control_options.items()
+        bounds = {name: v for name, v in options if v != getattr(PIControl, name)}
         rest = {"stops": self.stops, "jumps": sorted(self.jumps), "on_attempt": self.on_attempt}
         if self.error_norm is not None:
             bounds["error_norm"] = self.error_norm
@@ -336,8 +336,8 @@ class Solver:
         """The path that starts the problem."""
         if self.scheme.adaptive:
             check_rounding(self.rtol, self.atol, problem.layout.dtype)
-        how = (problem.weights, None, self.norm_of(problem.layout))
-        norm = Norm(problem.layout, self.rtol, self.atol, *how)
+        own, weights = self.norm_of(problem.layout), problem.weights
+        norm = Norm(problem.layout, self.rtol, self.atol, weights, error_norm=own)
         f = problem.right_side(counts)
         path = self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)
         path.memory = problem.memory if graph else None
@@ -363,42 +363,6 @@ class Solver:
         if layout.single:
             return lambda entries: self.error_norm(entries[0])
         return lambda entries: self.error_norm(tuple(entries))
-
-
-def checked_bounds(
-    min_step: float = 0.0,
-    max_step: float = inf,
-    safety: float = PIControl.safety,
-    min_factor: float = PIControl.min_factor,
-    max_factor: float = PIControl.max_factor,
-) -> dict[str, float]:
-    """The options of ``PIControl``.
-
-    Raises:
-        ValueError: for one out of range.
-    """
-    found = {name: as_number(f"solver.{name}", value) for name, value in locals().items()}
-    if not 0 <= found["min_step"] <= found["max_step"] or found["min_step"] == inf:
-        raise ValueError(
-            f"solver.min_step is {min_step!r} and solver.max_step {max_step!r}, must be 0 <= "
-            "min_step <= max_step with min_step finite"
-        )
-    if not found["max_step"] > 0:
-        raise ValueError(f"solver.max_step is {max_step!r}, must be positive")
-    if not 0 < found["safety"] <= 1:
-        raise ValueError(f"solver.safety is {safety!r}, must be above 0 and at most 1")
-    if not 0 < found["min_factor"] < 1:
-        raise ValueError(f"solver.min_factor is {min_factor!r}, must be above 0 and below 1")
-    if not found["max_factor"] >= 1:
-        raise ValueError(f"solver.max_factor is {max_factor!r}, must be at least 1")
-    return found
-
-
-def as_number(name: str, value: object) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} is {value!r}, must be a number") from None
 
 
 def times_of(name: str, value: Tensor | Sequence[float]) -> tuple[float, ...]:

@@ -388,8 +388,11 @@ class Arguments:
         return {
             **{THEIR_WORDS.get(name, name): known[name] for name in OF_CONTROL if name in known},
             "max_steps": MOST_STEPS + intervals if most is None else cap_of(most) * intervals,
-            "stops": known.get("step_t") if known.get("step_t") is not None else (),
-            "jumps": known.get("jump_t") if known.get("jump_t") is not None else (),
+            **{
+                THEIR_WORDS[name]: known[name]
+                for name in ("step_t", "jump_t")
+                if known.get(name) is not None
+            },
             "error_norm": norm and (lambda state: norm(decode(state))),
         }
 

@@ -82,12 +82,7 @@ class Watch:
         typical: for each event the largest |g| seen in the last step, over its length.
     """
 
-    def __init__(
-        self,
-        conditions: Conditions,
-        layout: Layout,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, conditions: Conditions, layout: Layout, dtype: torch.dtype) -> None:
         self.conditions, self.layout, self.dtype = conditions, layout, dtype
         self.last: list[float] | None = None  # g at the end of the step before; zero keeps a sign
         self.resting = [False] * conditions.count  # whether it was zero there

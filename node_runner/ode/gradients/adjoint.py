@@ -208,7 +208,8 @@ def backward_path(
         for own, forward in ((policy.rtol, solver.rtol), (policy.atol, solver.atol))
     )
     weights = [*problem.weights[:fed] * 2, *[float(full)] * sums]
-    norm = Norm(layout, rtol, atol, weights, None, solver.norm_of(problem.layout), states=2)
+    own = solver.norm_of(problem.layout)
+    norm = Norm(layout, rtol, atol, weights, error_norm=own, states=2)
     if full and field.vjp.tensors and not sums:
         norm.extra = lambda: field.error_ratios(tightest(rtol), tightest(atol))
     state = field.state(start)
