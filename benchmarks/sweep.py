@@ -19,7 +19,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-import node_runner.build  # noqa: F401  what the first job would otherwise import
+import node_runner.runs.build  # noqa: F401  what the first job would otherwise import
 from benchmarks.harness import begin, bullets, environment, parser, report, table
 from node_runner import cli
 

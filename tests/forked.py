@@ -17,10 +17,11 @@ import torch
 from hydra.core.plugins import Plugins
 from matplotlib.figure import Figure
 
-# What a child would otherwise import itself.
-import node_runner.build
 import node_runner.data.toy
 import node_runner.fields
+
+# What a child would otherwise import itself.
+import node_runner.runs.build
 import node_runner.tasks.classification
 import node_runner.tasks.density  # noqa: F401
 from node_runner import cli

@@ -30,8 +30,9 @@ import forked  # noqa: F401  # loads what a run would, for it may be interrupted
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from node_runner import cli, config
-from node_runner.schema import dotted
+from node_runner import cli
+from node_runner.runs import config
+from node_runner.runs.config import dotted
 
 SECONDS = 30  # until a run is asked to stop, and again until it counts as a hang
 MEMORY = 8 << 30

@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from series_cases import random_series, solved_with, spread
 
-from node_runner import config
 from node_runner.data.series import Batch, full
 from node_runner.nets import Feedforward
 from node_runner.ode import Solver
+from node_runner.runs import config
 from node_runner.tasks.series_classification import SeriesClassification
 
 config.register()

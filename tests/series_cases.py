@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import nn
 
-from node_runner import config
 from node_runner.data.series import Series
 from node_runner.ode import Solver
+from node_runner.runs import config
 
 config.register()
 LATENT = ["latent_ode", "latent_rnn", "rnn_vae"]

@@ -128,7 +128,7 @@ def test_help_needs_no_torch(tmp_path):
     ("override", "message"),
     [
         ("runtime.threads=0", "runtime.threads is 0, must be at least 1"),
-        ("optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("optimizer.lr=-1", "optimizer: Invalid learning rate: -1"),
         ("divergence=gaussian divergence.count=0", "divergence.count is 0, must be at least 1"),
     ],
 )

@@ -1,15 +1,13 @@
 """Every file of conf/ composes, and every thing that multiplies has its yaml."""
 
 import pytest
-from hydra import compose, initialize_config_dir
+from support.commands import checked, composed
 
-from node_runner import config, schema
-from node_runner.arguments import parse
-from node_runner.command_line import check_command_line
 from node_runner.data.toy import SETS
+from node_runner.errors import UserError
 from node_runner.ode import methods
+from node_runner.runs import config, schema
 
-config.register()
 PARTS = ("base", "flow")  # of choices, not choices themselves
 FILES = [
     file for file in sorted(config.FOLDER.glob("*/**/*.yaml")) if file.parent.name not in PARTS
@@ -28,11 +26,6 @@ MODELS = {"model/cell": "rnn", "model/encoder": "latent_ode", "model/likelihood"
 TASK_OF = {choice: task for task, choices in TASKS.items() for choice in choices}
 
 
-def composed(*overrides):
-    with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
-        return compose("config", list(overrides))
-
-
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_fits_its_constructors(group, choice):
     if group == "launcher" and choice != "serial":
@@ -47,7 +40,7 @@ def test_every_choice_composes_and_fits_its_constructors(group, choice):
 
 
 def test_a_model_of_series_asks_for_a_task_of_series():
-    with pytest.raises(schema.UserError, match="task=latent_spirals"):
+    with pytest.raises(UserError, match="task=latent_spirals"):
         schema.check(composed("model=latent_ode"))
 
 
@@ -143,16 +136,16 @@ BAD = [
 
 @pytest.mark.parametrize(("override", "message"), BAD, ids=[bad for bad, _ in BAD])
 def test_a_mistake_is_refused_in_one_line_with_what_to_type(override, message):
-    with pytest.raises(schema.UserError) as caught:
-        check_command_line(parse([override]))
+    with pytest.raises(UserError) as caught:
+        checked(override)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_sweep_is_checked_choice_by_choice():
-    with pytest.raises(schema.UserError, match="did you mean dopri8"):
-        check_command_line(parse(["-m", "solver=rk4,dopri"]))
-    check_command_line(parse(["-m", "solver=rk4,dopri5", "tol=1e-3,1e-5"]))
+    with pytest.raises(UserError, match="did you mean dopri8"):
+        checked("-m", "solver=rk4,dopri")
+    checked("-m", "solver=rk4,dopri5", "tol=1e-3,1e-5")
 
 
 @pytest.mark.parametrize(
@@ -164,20 +157,20 @@ def test_a_sweep_is_checked_choice_by_choice():
     ],
 )
 def test_every_value_of_a_sweep_is_checked_before_the_first_job(sweep, message):
-    with pytest.raises(schema.UserError, match=message):
-        check_command_line(parse(["-m", "solver=rk4,dopri5", sweep]))
+    with pytest.raises(UserError, match=message):
+        checked("-m", "solver=rk4,dopri5", sweep)
 
 
 def test_null_and_ranges_may_be_swept():
-    check_command_line(parse(["-m", "eval_tol=null,1e-5", "seed=range(3)"]))
-    check_command_line(parse(["-m", "task=glob(ffjord*)", "cell='a b',c"]))
+    checked("-m", "eval_tol=null,1e-5", "seed=range(3)")
+    checked("-m", "task=glob(ffjord*)", "cell='a b',c")
 
 
 @pytest.mark.parametrize("key", ["solver.rtol", "solver.atol", "eval_tol", "eval_solver.rtol"])
 def test_a_tolerance_for_fixed_steps_is_refused(key):
-    with pytest.raises(schema.UserError, match=f"{key} does nothing: euler takes fixed steps"):
-        check_command_line(parse(["solver=euler", f"{key}=1e-9"]))
-    check_command_line(parse(["solver=euler", "eval_solver=dopri5", "eval_tol=1e-9"]))
+    with pytest.raises(UserError, match=f"{key} does nothing: euler takes fixed steps"):
+        checked("solver=euler", f"{key}=1e-9")
+    checked("solver=euler", "eval_solver=dopri5", "eval_tol=1e-9")
 
 
 def test_good_command_lines_pass():
@@ -188,4 +181,4 @@ def test_good_command_lines_pass():
         ["solver=rk4", "solver.step_size=0.1", "+trainer.max_epochs=2"],
         ["optimizer=sgd", "+optimizer.nesterov=true"],
     ):
-        check_command_line(parse(line))
+        checked(*line)

@@ -10,8 +10,8 @@ import torch
 from forked import node_run
 from omegaconf import OmegaConf
 
-from node_runner.data_state import construct_data
-from node_runner.schema import UserError
+from node_runner.errors import UserError
+from node_runner.runs.data_state import construct_data
 from node_runner.training import load_checkpoint, save_checkpoint
 
 FLOW = ["task=ffjord_miniboone", "data=npy", "data.folder=own", "data.standardise=true"]

@@ -6,8 +6,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from real_data import ROOT
 
-from node_runner import config
 from node_runner.ode import Solver, methods
+from node_runner.runs import config
 
 config.register()
 CPU = torch.device("cpu")

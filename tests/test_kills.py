@@ -11,9 +11,9 @@ import pytest
 from forked import node_run
 from kill_runs import TASKS, Killer, content, differences
 
-from node_runner.build import refuse_to_repeat
-from node_runner.run import Run
-from node_runner.schema import UserError
+from node_runner.errors import UserError
+from node_runner.runs.build import check_nothing_lost
+from node_runner.runs.run import Run
 from node_runner.training import load_checkpoint
 
 
@@ -101,7 +101,7 @@ def test_a_result_whose_checkpoints_are_gone_is_not_replaced(state, metrics, tmp
     result = {"mode": "train", "state": state, "steps": 24, "metrics": metrics}
     (tmp_path / "result.json").write_text(json.dumps(result))
     with pytest.raises(UserError, match="the result of 24 steps, but no checkpoint to resume"):
-        refuse_to_repeat(tmp_path)
+        check_nothing_lost(tmp_path)
     for unfinished in ({"state": "failed"}, {"state": "stopped"}, {"mode": "evaluate"}):
         (tmp_path / "result.json").write_text(json.dumps(result | {"metrics": {}} | unfinished))
-        refuse_to_repeat(tmp_path)
+        check_nothing_lost(tmp_path)

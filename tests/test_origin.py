@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_cli import SMALL
 
-from node_runner import config, origin, stored
-from node_runner.schema import UserError
+from node_runner.errors import UserError
+from node_runner.runs import config, origin, store
 from node_runner.training import load_checkpoint
 
 
@@ -60,7 +60,7 @@ def test_an_edit_that_is_asked_for_is_used_and_from_then_on_belongs_to_the_run(r
     assert state["optimizer"]["param_groups"][0]["initial_lr"] == 0.5
     text = (run / "config.yaml").read_text()
     assert "accept_edits: false" in text and "lr: 0.5" in text
-    assert stored.read(run, "resume").edits() == []
+    assert store.read(run, "resume").edits() == []
 
 
 def test_limits_and_circumstances_are_no_edits_and_resuming_leaves_none(run):
@@ -71,7 +71,7 @@ def test_limits_and_circumstances_are_no_edits_and_resuming_leaves_none(run):
     assert done.returncode == 0, done.stderr
     assert "edited" not in done.stdout + done.stderr
     assert "- trainer.max_steps=14\n" in (run / "command.yaml").read_text()
-    assert stored.read(run, "resume").edits() == []
+    assert store.read(run, "resume").edits() == []
 
 
 def test_a_run_of_before_is_resumed_with_one_warning(run):
@@ -79,14 +79,14 @@ def test_a_run_of_before_is_resumed_with_one_warning(run):
     done = node_run(run.parent, *RESUME)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("whether it was edited since cannot be told") == 1
-    assert stored.read(run, "resume").edits() == []  # from now on it can
+    assert store.read(run, "resume").edits() == []  # from now on it can
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"sha256": "0", "config.yaml": {}}'])
 def test_a_damaged_origin_is_told(content, run):
     (run / origin.FILE).write_text(content)
     with pytest.raises(UserError, match="origin.json was edited or is damaged"):
-        stored.read(run, "run").edits()
+        store.read(run, "run").edits()
 
 
 def test_auto_passes_over_a_run_that_was_edited_to_match(tmp_path):
@@ -122,7 +122,7 @@ def test_what_is_written_is_what_is_read(task, tmp_path):
         composed = compose("config", [f"task={task}"])
     there = OmegaConf.create(OmegaConf.to_yaml(composed))
     made, now = (
-        {"config.yaml": stored.comparable(c), "command.yaml": {}} for c in (composed, there)
+        {"config.yaml": store.comparable(c), "command.yaml": {}} for c in (composed, there)
     )
     (tmp_path / origin.FILE).write_text(origin.content(made))
     assert origin.edits(tmp_path, now) == []

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from node_runner import config
 from node_runner.ode import methods
 from node_runner.report import figures, formats
+from node_runner.runs import config
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ from forked import Forked, node_run
 from hydra import compose, initialize_config_dir
 from test_cli import SMALL
 
-from node_runner import config, schema
+from node_runner.runs import config, schema
 from node_runner.training import load_checkpoint
 
 config.register()

@@ -14,9 +14,11 @@ import yaml
 from forked import node_run
 from omegaconf import OmegaConf
 
-from node_runner import arguments, config, lock, replay, stored, trust
-from node_runner.data_state import construct_data
-from node_runner.schema import UserError
+from node_runner.cli import overrides as cli_overrides
+from node_runner.cli import stored_command
+from node_runner.errors import UserError
+from node_runner.runs import config, lock, store, trust
+from node_runner.runs.data_state import construct_data
 from node_runner.training import save_checkpoint
 
 MODES = {
@@ -113,12 +115,12 @@ TARGETS = [
     "torch.optim.optimizer.Optimizer.load_state_dict",
     "torch.optimizers.Adam",
     "node_runner",
-    "node_runner.build.torch.load",
-    "node_runner.build.instantiate",
-    "node_runner.launcher.os.kill",
+    "node_runner.runs.build.torch.load",
+    "node_runner.runs.build.instantiate",
+    "node_runner.cli.launchers.os.kill",
     "node_runner.cli.main",
     "node_runner.__main__.main",
-    "node_runner.run.Run",
+    "node_runner.runs.run.Run",
     "node_runner.flow.cnf.nn.Module",
     "node_runner.training.write_whole",
     "node_runner.training.Logger",
@@ -205,7 +207,7 @@ OVERRIDES = [
 
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_nothing_of_hydra_is_taken_from_a_stored_command(override, tmp_path):
-    run = stored.Stored(tmp_path, OmegaConf.create(), ["seed=1", override])
+    run = store.StoredRun(tmp_path, OmegaConf.create(), ["seed=1", override])
     with pytest.raises(UserError, match="nothing of hydra is taken from a stored run") as refused:
         run.replayed()
     assert f"command.yaml holds {override}" in str(refused.value)
@@ -312,15 +314,15 @@ def test_a_folder_with_links_or_pipes_is_not_locked(name, tmp_path):
     path.parent.mkdir(parents=True)
     victim.write_text("mine")
     (path.parent / "inside").symlink_to(path.parent)
-    lock.claim(tmp_path / "run").close()
+    lock.acquire_lock(tmp_path / "run").release()
     path.unlink(missing_ok=True)
     path.symlink_to(victim)
     with pytest.raises(UserError, match="is a link to"):
-        lock.claim(tmp_path / "run")
+        lock.acquire_lock(tmp_path / "run")
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(UserError, match="neither a file nor a folder"):
-        lock.claim(tmp_path / "run")
+        lock.acquire_lock(tmp_path / "run")
     assert victim.read_text() == "mine"
 
 
@@ -330,10 +332,10 @@ def test_a_pipe_is_not_waited_for(name, small_run, tmp_path):
     (tmp_path / "run" / name).unlink()
     os.mkfifo(tmp_path / "run" / name)
     if name == "result.json":
-        assert stored.result_of(tmp_path / "run") == {}
+        assert store.result_of(tmp_path / "run") == {}
         return
     with pytest.raises(UserError, match=name):
-        stored.read(tmp_path / "run", "run").edits()
+        store.read(tmp_path / "run", "run").edits()
 
 
 NOT_OF_A_RUN = ["3", "[]", "a: [", "\x00", "!!python/object/apply:os.mkdir [MARK]"]
@@ -354,7 +356,7 @@ def test_a_file_that_is_not_of_a_run_is_refused(name, text, tmp_path, monkeypatc
     if name == "config.yaml" and text.startswith("overrides"):
         return  # an odd configuration, which the check of all values refuses
     with pytest.raises(UserError, match="is no run"):
-        stored.read(".", "run")
+        store.read(".", "run")
     assert not Path("MARK").exists()
 
 
@@ -399,7 +401,7 @@ def test_what_the_user_allows_today_is_called(allowed, foreign):
 )
 def test_what_is_typed_is_trusted(typed, allowed, foreign, monkeypatch):
     monkeypatch.chdir(foreign[0])
-    assert replay.trusted_today(arguments.parse(typed.split())) == allowed
+    assert stored_command._trusted_today(cli_overrides.parse(typed.split())) == allowed
 
 
 def test_what_the_user_does_not_allow_is_named_with_the_remedy(foreign):

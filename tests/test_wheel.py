@@ -44,7 +44,7 @@ def call(installed, *command):
 
 
 def test_it_is_the_installed_one_and_brings_its_own_conf(installed):
-    code = "from node_runner import config; print(config.FOLDER)"
+    code = "from node_runner.runs import config; print(config.FOLDER)"
     assert call(installed, "-c", code).stdout.strip() == str(installed[0] / "node_runner" / "conf")
     shipped = {path.relative_to(installed[0]).parts[0] for path in installed[0].rglob("*.py")}
     assert shipped == {"node_runner"}

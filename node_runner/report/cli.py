@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
-from ..schema import UserError, unknown
+from ..errors import UserError, unknown_name
 from ..streams import make_lenient
 from . import figures, formats
 from .compose import compose
@@ -98,7 +98,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     ):
         for name in given:
             if name not in known:
-                raise UserError(unknown(f"{option} {name}", name, known, listed=True))
+                raise unknown_name(f"{option} {name}", known, name, listed=True)
     return args
 
 

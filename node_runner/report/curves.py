@@ -7,7 +7,7 @@ from math import isfinite, nan
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..stored import within
+from ..runs.config import has_prefix
 from . import words
 from .results import Result
 
@@ -68,7 +68,7 @@ def tolerance(result: Result) -> float:
 
 def net_of(result: Result) -> dict[str, object]:
     """The configuration but for how it is evaluated: a run and its evaluations have one."""
-    return {k: v for k, v in result.options.items() if not within(k, EVALUATED)}
+    return {k: v for k, v in result.options.items() if not has_prefix(k, EVALUATED)}
 
 
 def line(label: str, points: Sequence[tuple[float, ...]]) -> Line:

@@ -8,9 +8,9 @@ from math import nan
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ..annotation import conforms
 from ..disk import read_json
-from ..schema import UserError
+from ..errors import UserError
+from ..runs.annotations import conforms
 from .results import Complain, Result
 
 FIELDS = {name: hint for name, hint in get_type_hints(Result).items() if name != "folder"}

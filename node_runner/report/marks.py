@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..stored import LIMITS, within
+from ..runs.config import has_prefix
+from ..runs.store import LIMIT_KEYS
 from .published import Budget, Cell
 from .results import Group
 from .words import name_of, own, short
@@ -21,9 +22,9 @@ def marks(group: Group, cell: Cell) -> list[str]:
         found.append(f"data: {first.data['part']}")
     if cell.runs is not None and len(group.results) < cell.runs:
         found.append(f"{len(group.results)} of {cell.runs} seeds")
-    limits = () if cell.budget is None else LIMITS  # else told by what the run came to
+    limits = () if cell.budget is None else LIMIT_KEYS  # else told by what the run came to
     known = f"experiment={cell.name}"
-    return found + [t for t in own(first) if t != known and not within(name_of(t), limits)]
+    return found + [t for t in own(first) if t != known and not has_prefix(name_of(t), limits)]
 
 
 def other_than(group: Group, budget: Budget | None) -> list[str]:

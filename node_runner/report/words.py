@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from math import floor, isfinite, isnan, log10
 from typing import Any
 
-from ..stored import CIRCUMSTANCES, within
-from ..sweep import differing
+from ..runs.config import has_prefix
+from ..runs.store import NEUTRAL_KEYS, distinct_overrides
 from .published import FIRM, SURE, Cell
 from .results import Group, Result, Spread
 
 NONE = "-"
 # Options that say where, when and in which company a run was made, not what it is.
-ASIDE = (*CIRCUMSTANCES, "seed", "resume", "run", "mode", "sweep", "launcher", "hydra")
+ASIDE = (*NEUTRAL_KEYS, "seed", "resume", "run", "mode", "sweep", "launcher", "hydra")
 DEVICES = ("runtime=auto", "runtime=cpu", "runtime=cuda")
 
 
@@ -159,7 +159,7 @@ def weights(result: Result) -> str:
 def own(result: Result, aside: Sequence[str] = ASIDE) -> list[str]:
     """What was typed of what makes the run what it is."""
     kept = [typed for typed in result.typed if typed not in DEVICES]
-    return [typed for typed in kept if not within(name_of(typed), aside)]
+    return [typed for typed in kept if not has_prefix(name_of(typed), aside)]
 
 
 def name_of(override: str) -> str:
@@ -168,5 +168,5 @@ def name_of(override: str) -> str:
 
 def labels(results: Sequence[Result], aside: Sequence[str] = ASIDE) -> list[str]:
     """Each result by what was typed for it and not for all of them; by its task if nothing was."""
-    told = differing([own(result, aside) for result in results])
+    told = distinct_overrides([own(result, aside) for result in results])
     return [label or result.task for label, result in zip(told, results, strict=True)]

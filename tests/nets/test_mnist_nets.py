@@ -7,8 +7,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from node_runner import config, schema
 from node_runner.nets import ConvStem, Perceptron, PooledHead, ResidualBlock, ResNet, ResStem
+from node_runner.runs import config, schema
 
 config.register()
 

@@ -4,8 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from node_runner import config, schema
 from node_runner.report.published import SURE, cells, load
+from node_runner.runs import config, schema
 
 config.register()
 EXPERIMENTS = sorted(

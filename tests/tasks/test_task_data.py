@@ -12,7 +12,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from node_runner import config
 from node_runner.data.csv import Csv
 from node_runner.data.events import EventData
 from node_runner.data.noise import Noise
@@ -22,6 +21,7 @@ from node_runner.data.periodic import Periodic
 from node_runner.data.spirals import Spirals
 from node_runner.data.toy import Toy
 from node_runner.data.trajectory import Simulated
+from node_runner.runs import config
 
 config.register()
 CPU = torch.device("cpu")

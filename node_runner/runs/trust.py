@@ -4,7 +4,7 @@ Hydra calls whatever stands under ``_target_``, and a run's folder may have been
 So of a stored run only constructors of node_runner and optimizers of torch.optim are called, and
 what the user names today: by ``trust=``, as a ``_target_`` that is typed, or in a folder that is
 typed as ``--config-dir``. A name is resolved to the object that it stands for, since every module
-has more names than its own (``node_runner.build.torch.load``).
+has more names than its own (``node_runner.runs.build.torch.load``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser as Grammar
 from omegaconf.grammar_parser import parse
 
-from .schema import UserError
+from ..errors import UserError
+from .config import has_prefix
 
 # Packages of node_runner whose classes compute: those of others write files or start processes.
 ROOMS = ("ode", "fields", "nets", "flow", "latent", "trajectory", "odenet", "tasks", "data")
@@ -69,7 +70,7 @@ def _check_target(key: str, target: object, source: str, trusted: Sequence[str])
     if isinstance(target, str) and NAME.fullmatch(target):
         remedy = f"if you know this one and trust it, add trust={target} (or its package)"
     kind = "which could run any code"
-    if isinstance(target, str) and _within(target, ("node_runner", "torch.optim")):
+    if isinstance(target, str) and has_prefix(target, ("node_runner", "torch.optim")):
         kind = "which is not a constructor there, or not in this version"
     raise UserError(
         f"{source}: {key} is {target!r}, {kind}; of a stored run only constructors of node_runner "
@@ -101,7 +102,7 @@ def _refuse_interpolation(key: str, value: str, source: str) -> NoReturn:
 
 
 def _resolvers(tree: ParserRuleContext) -> Iterator[str]:
-    """Every call of a resolver in a parsed string, as name:arguments."""
+    """Yield every call of a resolver in a parsed string, as name:arguments."""
     if isinstance(tree, Grammar.InterpolationResolverContext):
         yield tree.getText()[2:-1]
     for child in getattr(tree, "children", None) or ():
@@ -109,8 +110,8 @@ def _resolvers(tree: ParserRuleContext) -> Iterator[str]:
 
 
 def is_constructor(name: object) -> bool:
-    """Whether a name is a class that node_runner defines for use in a configuration, a function of
-    it that returns a module, or an optimizer of torch.
+    """Return whether a name is a class that node_runner defines for use in a configuration, a
+    function of it that returns a module, or an optimizer of torch.
 
     Nothing outside node_runner and torch.optim is imported to find out.
     """
@@ -126,9 +127,9 @@ def is_constructor(name: object) -> bool:
         return False
     if get_object(name) is not found:  # which looks for attributes before it looks for modules
         return False
-    if _within(home, ("torch.optim",)):
+    if has_prefix(home, ("torch.optim",)):
         return inspect.isclass(found) and issubclass(found, _optimizers())
-    if not _within(home, [f"node_runner.{room}" for room in ROOMS]):
+    if not has_prefix(home, [f"node_runner.{room}" for room in ROOMS]):
         return False
     return inspect.isclass(found) or (inspect.isfunction(found) and _makes_module(found))
 
@@ -151,10 +152,10 @@ def _makes_module(function: Any) -> bool:
 
 
 def is_trusted(target: object, trusted: Sequence[str]) -> bool:
-    """Whether the user allows a target: by its full name, or by a package that it lies and is
-    defined in.
+    """Return whether the user allows a target: by its full name, or by a package that it lies and
+    is defined in.
     """
-    if not isinstance(target, str) or not _within(target, trusted):
+    if not isinstance(target, str) or not has_prefix(target, trusted):
         return False
     if target in trusted:
         return True
@@ -162,14 +163,14 @@ def is_trusted(target: object, trusted: Sequence[str]) -> bool:
         home = getattr(get_object(target), "__module__", None)
     except (ImportError, ValueError, TypeError):  # said where the node itself is checked
         return True
-    return isinstance(home, str) and _within(home, trusted)
+    return isinstance(home, str) and has_prefix(home, trusted)
 
 
 def names(value: object) -> list[str]:
-    """The packages that ``trust=`` names.
+    """Return the packages that ``trust=`` names.
 
     Raises:
-        UserError: for what is neither a name nor a list of names.
+        UserError: For what is neither a name nor a list of names.
     """
     listed = [] if value is None else list(value) if isinstance(value, Sequence) else [value]
     listed = [value] if isinstance(value, str) else listed
@@ -183,7 +184,7 @@ def names(value: object) -> list[str]:
 
 
 def targets(tree: object) -> list[str]:
-    """Every name under ``_target_`` in nested plain containers."""
+    """Return every name under ``_target_`` in nested plain containers."""
     return [v for key, v in _values(tree) if _is_target(key) and isinstance(v, str)]
 
 
@@ -192,24 +193,24 @@ def _is_target(key: str) -> bool:
 
 
 def targets_of_folder(folder: str | Path) -> list[str]:
-    """The names under ``_target_`` in a folder of configuration files that are of other packages
-    than node_runner and torch.optim.
+    """Return the names under ``_target_`` in a folder of configuration files that are of other
+    packages than node_runner and torch.optim.
     """
-    found: dict[str, None] = {}
+    named: dict[str, None] = {}
     for file in sorted(Path(folder).rglob("*.yaml")):
         text = file.read_text(encoding="utf-8", errors="replace")
-        found |= dict.fromkeys(re.findall(r"_target_['\"]?\s*[:=]\s*['\"]?([\w.]+)", text))
-    return outside(found)
+        named |= dict.fromkeys(re.findall(r"_target_['\"]?\s*[:=]\s*['\"]?([\w.]+)", text))
+    return foreign(named)
 
 
-def outside(found: Iterable[str]) -> list[str]:
-    """The names that are of other packages than node_runner and torch.optim, each once."""
-    own = ("node_runner", "torch.optim")
-    return [n for n in dict.fromkeys(found) if NAME.fullmatch(n) and not _within(n, own)]
+def foreign(names: Iterable[str]) -> list[str]:
+    """Return the names of other packages than node_runner and torch.optim, each once."""
+    ours = ("node_runner", "torch.optim")
+    return [n for n in dict.fromkeys(names) if NAME.fullmatch(n) and not has_prefix(n, ours)]
 
 
 def _values(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every value of nested containers that is not a container, by its dotted key."""
+    """Yield every value of nested containers that is not a container, by its dotted key."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _values(value, f"{prefix}.{key}" if prefix else str(key))
@@ -218,7 +219,3 @@ def _values(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _values(value, f"{prefix}.{number}")
     else:
         yield prefix, tree
-
-
-def _within(name: str, packages: Iterable[str]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)

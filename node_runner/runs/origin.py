@@ -1,4 +1,4 @@
-"""The configuration that a run was made with, to tell whether config.yaml was edited since.
+"""The configuration that a run was made with, to detect edits of config.yaml.
 
 ``origin.json`` holds every value that may not change while it is the same run, and a SHA-256 digest
 of them all.
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .disk import read_json, to_json
-from .schema import UserError
+from ..disk import read_json, to_json
+from ..errors import UserError
 
 FILE = "origin.json"
 
@@ -22,7 +22,7 @@ Origin = Mapping[str, Mapping[str, Any]]
 
 
 class Edit(NamedTuple):
-    """A value that was edited; None where there was, or is, none."""
+    """An edited value; None for a key that was absent before, or is absent now."""
 
     file: str
     key: str
@@ -34,7 +34,7 @@ class Edit(NamedTuple):
 
 
 def content(origin: Origin) -> str:
-    """The content of origin.json."""
+    """Return the content of origin.json."""
     return to_json(json.loads(_json({"sha256": digest(origin), **origin})), indent=1) + "\n"
 
 
@@ -49,35 +49,35 @@ def _json(value: object) -> str:
 def edits(
     folder: Path, origin: Origin, may_change: Callable[[str], bool] = lambda key: False
 ) -> list[Edit] | None:
-    """What differs from the run's origin.json; None if the run has none.
+    """Return the differences from the run's origin.json; None if the run has none.
 
     Args:
-        origin: what config.yaml and command.yaml hold now.
-        may_change: whether a key of config.yaml does not count.
+        origin: Present values of config.yaml and command.yaml.
+        may_change: Return whether a key of config.yaml may differ.
 
     Raises:
-        UserError: if origin.json itself was edited or is damaged.
+        UserError: If origin.json itself was edited or is damaged.
     """
     path = folder / FILE
     if not path.exists():
         return None
     try:
         made = read_json(path)
-        known = made.pop("sha256")
-        intact = known == digest(made) and all(isinstance(made[file], dict) for file in origin)
+        recorded = made.pop("sha256")
+        intact = recorded == digest(made) and all(isinstance(made[file], dict) for file in origin)
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
         intact = False
     if not intact:
         raise UserError(
-            f"{path} was edited or is damaged, so that edits of config.yaml cannot be told; delete "
+            f"{path} was edited or is damaged, so edits of config.yaml cannot be detected; delete "
             "it if you trust the folder"
         )
-    found = (edit for file in origin for edit in _differences(file, made[file], origin[file]))
-    return [edit for edit in found if edit.file != "config.yaml" or not may_change(edit.key)]
+    every = (edit for file in origin for edit in _differences(file, made[file], origin[file]))
+    return [edit for edit in every if edit.file != "config.yaml" or not may_change(edit.key)]
 
 
 def _differences(file: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Edit]:
-    """Compared as JSON, in which NaN equals NaN."""
+    """Yield the values that differ as JSON, in which NaN equals NaN."""
     for key in {**was, **now}:
         if _json(was.get(key)) != _json(now.get(key)):
             yield Edit(file, key, was.get(key), now.get(key))

@@ -1,4 +1,4 @@
-"""Arguments of node-run: flags and overrides, in any order.
+"""Parser of the command line: flags and overrides, in any order.
 
 Overrides are in Hydra's grammar, with two liberties: a value that begins with ~ is below the home
 folder, and a path may hold marks that the grammar would want in quotes.
@@ -12,29 +12,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import expanduser
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import get_args_parser  # there is no public one
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from .schema import UserError, first_line
+from ..errors import UserError, first_line
+from ..runs.paths import quoted
 
 PATHS = ("run", "resume", "paths.out", "paths.data", "data.root", "data.file", "data.folder")
 PATHS += ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HELP = ("help", "hydra_help", "shell_completion")
 COMMANDS = ("run", "multirun", "cfg", "info", "shell_completion")
 MAX_DEPTH = 30  # of brackets; OmegaConf goes some hundred calls deep for 100
-# Values that the whole sweep has in common, for Hydra's own part is composed of them.
-_OF_A_SWEEP = re.compile(r"(hydra|paths|task|experiment|sweep|launcher)([./]|$)")
 _HOME = re.compile(r"(?<=[=,\[(])\s*(?P<quote>['\"]?)~(?=[/,\])'\"]|$)")
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was typed: flags, overrides, and whether they are to make sense together (not for
-    --help).
+    """Flags and overrides that were typed.
+
+    Attributes:
+        flags: Flags by their long names, without ``--config-dir``.
+        overrides: Parsed overrides.
+        composes: Whether they are to make sense together (not for --help).
+        multirun: Whether ``-m`` is among the flags.
+        config_dir: Folder of the user with groups of configuration files.
+        cfg, package: What ``--cfg`` shows, and the part of it.
     """
 
     flags: list[str]
@@ -46,15 +52,31 @@ class CommandLine:
     package: str | None = None
 
     @property
+    def completes(self) -> bool:
+        """Whether Hydra is asked for the completions of a command line."""
+        return "--shell-completion" in self.flags
+
+    @property
+    def shows(self) -> bool:
+        """Whether Hydra is to print a configuration rather than run it."""
+        return any(flag in ("--cfg", "--info") for flag in self.flags)
+
+    @property
     def texts(self) -> list[str]:
+        """Overrides as they were typed."""
         return [override.input_line for override in self.overrides]
+
+    def value(self, key: str) -> Any:
+        """Return the value of an option; None if it was not typed."""
+        values = [o.value() for o in self.overrides if o.key_or_group == key]
+        return values[-1] if values else None
 
 
 def parse(argv: Sequence[str]) -> CommandLine:
-    """Read the command line as Hydra will, wherever the flags stand.
+    """Parse the command line as Hydra does, wherever the flags stand.
 
     Raises:
-        UserError: for an unknown flag, flags that do not go together, and an override that is none.
+        UserError: For an unknown flag, flags that do not go together, and a malformed override.
     """
     parser = get_args_parser()
     parser.error = _refuse
@@ -65,7 +87,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
     config_dir = None if args.config_dir is None else expanduser(args.config_dir)
     if config_dir is not None and not Path(config_dir).is_dir():
         raise UserError(f"--config-dir {args.config_dir}: there is no such folder")
-    args.config_dir = config_dir
+    args.config_dir = None  # registered before Hydra starts
     flags = _flags(parser, args)
     return CommandLine(
         flags, overrides, composes, args.multirun, config_dir, args.cfg, args.package
@@ -77,7 +99,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _check_flags(args: Namespace) -> None:
-    """Flags that node-run has, in combinations that mean something."""
+    """Check that node-run has the flags, and that they go together."""
     if args.experimental_rerun is not None:
         raise UserError("--experimental-rerun is not for node-run; resume=PATH resumes a run")
     for name in ("config_path", "config_name"):
@@ -94,7 +116,7 @@ def _check_flags(args: Namespace) -> None:
 
 
 def _flags(parser: ArgumentParser, args: Namespace) -> list[str]:
-    """The flags by their long names, before all overrides: the order that Hydra can read."""
+    """Return the flags by their long names, to stand before all overrides as Hydra wants them."""
     flags = []
     for name, value in vars(args).items():
         if name != "overrides" and value not in (None, False):
@@ -103,14 +125,14 @@ def _flags(parser: ArgumentParser, args: Namespace) -> list[str]:
 
 
 def _parse_override(text: str) -> Override:
-    """One override in Hydra's grammar.
+    """Parse one override in Hydra's grammar.
 
     Raises:
-        UserError: if it is none.
+        UserError: If it is malformed.
     """
     if "=" not in text and not text.startswith("~"):
-        raise UserError(f"{text!r} is no override; write key=value, such as task=ffjord_toy")
-    depth = max_depth(text)
+        raise UserError(f"{text!r} is not an override; write key=value, such as task=ffjord_toy")
+    depth = _max_depth(text)
     if depth > MAX_DEPTH:
         raise UserError(f"{text[:40]}... is {depth} brackets deep, must be at most {MAX_DEPTH}")
     key, _, raw = text.partition("=")
@@ -124,7 +146,7 @@ def _parse_override(text: str) -> Override:
         if not path or "=" in raw or bare[:1] in ("'", '"', "[", "{"):
             hint = "; a path with odd signs needs quotes: \"run='PATH'\"" if path else ""
             raise UserError(
-                f"cannot read the override {shortened(text)}: {first_line(error)}{hint}"
+                f"cannot read the override {_shortened(text)}: {first_line(error)}{hint}"
             ) from error
         override = read(f"{key}={quoted(bare)}")
     if path and isinstance(override.value(), (int, float)):  # a folder named 0, or 1_000
@@ -132,12 +154,12 @@ def _parse_override(text: str) -> Override:
     return override
 
 
-def shortened(text: str, length: int = 60) -> str:
+def _shortened(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def max_depth(text: str) -> int:
-    """The most brackets that are open at once."""
+def _max_depth(text: str) -> int:
+    """Return the largest number of brackets open at once."""
     depth = deepest = 0
     for sign in text:
         depth += (sign in "[{(") - (sign in ")}]")
@@ -145,28 +167,9 @@ def max_depth(text: str) -> int:
     return deepest
 
 
-def quoted(text: str | Path) -> str:
-    """A text in quotes of Hydra's grammar, in which no mark means anything."""
-    return QuotedString(str(text).replace("${", r"\${"), Quote.single).with_quotes()
-
-
 def _at_home(match: re.Match) -> str:
-    """What ~ stands for, at the begin of a value that may be in quotes."""
+    """Return the home folder for a ~ at the start of a value that may be in quotes."""
     home = expanduser("~")
     if match["quote"]:
         return match["quote"] + home.replace(match["quote"], f"\\{match['quote']}")
     return home
-
-
-def for_jobs(override: Override) -> str:
-    """An override of a sweep for Hydra, which composes the sweep itself without what is swept: as a
-    sweep of one value it is read by the jobs alone, and may belong to what they sweep over.
-    """
-    text = override.input_line
-    key, _, raw = text.partition("=")
-    single = not (override.is_sweep_override() or override.is_delete())
-    if not single or not raw.strip() or _OF_A_SWEEP.match(override.key_or_group):
-        return text
-    if override.value() is None:  # cannot be swept; the key has been checked
-        return text if key.startswith("+") or "/" in key else f"++{text}"
-    return f"{key}=choice({raw})"

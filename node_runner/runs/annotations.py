@@ -1,4 +1,4 @@
-"""Whether a value of a configuration fits an annotation, and how to say so."""
+"""Annotations as types of configuration values: conformity and description in words."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pkgutil import resolve_name
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def conforms(value: object, hint: Any) -> bool:
-    """Whether a value of a configuration fits an annotation; one that no YAML can hold fits all."""
+    """Return whether a value of a configuration fits an annotation.
+
+    Every value fits an annotation that no YAML value can stand for.
+    """
     if hint is Any:
         return True
     origin, args = get_origin(hint), get_args(hint)
@@ -31,18 +34,25 @@ def conforms(value: object, hint: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(
             conforms(item, args[0] if args else Any) for item in value
         )
+    if is_typeddict(hint):
+        hints = get_type_hints(hint)
+        return isinstance(value, Mapping) and all(
+            key in value and conforms(value[key], hints[key]) for key in hint.__required_keys__
+        )
     if hint is dict or origin in (dict, Mapping):
-        return isinstance(value, Mapping)
+        return isinstance(value, Mapping) and all(
+            conforms(item, args[1] if args else Any) for item in value.values()
+        )
     if Callable in (hint, origin):
         return isinstance(value, Mapping) and "_target_" in value
     if inspect.isclass(hint):  # an object, which a node with a _target_ stands for
-        return isinstance(value, Mapping) and conforms_to_class(value, hint)
+        return isinstance(value, Mapping) and _conforms_to_class(value, hint)
     return True
 
 
-def conforms_to_class(node: Mapping[str, Any], hint: type) -> bool:
-    """Whether what a node stands for is an instance of a class, or has the methods of a protocol,
-    as far as that can be told.
+def _conforms_to_class(node: Mapping[str, Any], hint: type) -> bool:
+    """Return whether the object of a node is an instance of a class, or has the methods of a
+    protocol, as far as its annotations say.
     """
     if "_target_" in node and node.get("_partial_"):
         return False
@@ -55,26 +65,26 @@ def conforms_to_class(node: Mapping[str, Any], hint: type) -> bool:
 
 
 def methods(protocol: type) -> list[str]:
-    """The public methods that a protocol asks for, and ``__call__``."""
+    """Return the names of a protocol's public methods, and ``__call__``."""
     parts = [part for part in protocol.__mro__ if getattr(part, "_is_protocol", False)]
     names = {name for part in parts for name, value in vars(part).items() if callable(value)}
     return sorted(name for name in names if name == "__call__" or not name.startswith("_"))
 
 
 def made_by(node: object) -> type | None:
-    """The class whose instance a node stands for; None where that cannot be told."""
+    """Return the class whose instance a node makes; None where annotations do not say it."""
     if not isinstance(node, Mapping) or "_target_" not in node or node.get("_partial_"):
         return None
     try:
-        found = locate(node["_target_"])
+        maker = locate(node["_target_"])
     except ValueError:  # said where the node itself is checked
         return None
-    made = found if inspect.isclass(found) else hints_of(found).get("return")
+    made = maker if inspect.isclass(maker) else hints_of(maker).get("return")
     return made if inspect.isclass(made) else None
 
 
 def hints_of(constructor: Any) -> dict[str, Any]:
-    """Annotations of the arguments, where they can be read."""
+    """Return the annotations of a constructor's arguments, where they can be read."""
     function = constructor.__init__ if inspect.isclass(constructor) else constructor
     try:
         return get_type_hints(function)
@@ -83,23 +93,23 @@ def hints_of(constructor: Any) -> dict[str, Any]:
 
 
 def locate(name: str) -> Any:
-    """The class or function of a dotted name, such as ``torch.nn.Tanh``.
+    """Return the class or function of a dotted name, such as ``torch.nn.Tanh``.
 
     Raises:
         ValueError: if there is none: no such module or attribute, a module, a value, or a function
             in C, which has no signature to check.
     """
     try:
-        found = resolve_name(name)
+        target = resolve_name(name)
     except Exception as error:  # a module may raise anything while it is imported
         raise ValueError(f"{type(error).__name__}: {str(error).strip()}") from error
-    if not callable(found) or inspect.isbuiltin(found):
+    if not callable(target) or inspect.isbuiltin(target):
         raise ValueError("this is not a class, nor a function written in Python")
-    return found
+    return target
 
 
 def describe(hint: Any) -> str:
-    """An annotation in words."""
+    """Return an annotation in words."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(option) for option in args)
@@ -116,8 +126,8 @@ def describe(hint: Any) -> str:
 
 
 def nearest(value: object, hint: Any) -> str:
-    """A suggestion for a misspelt choice."""
+    """Return a suggestion for a misspelt choice; empty if there is none."""
     hints = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     options = [str(o) for h in hints if get_origin(h) is Literal for o in get_args(h)]
     near = get_close_matches(str(value), options, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"did you mean {near[0]}?" if near else ""

@@ -1,15 +1,15 @@
-"""One run: train, choose the weights, evaluate, and leave a folder that says it all.
+"""A run: train, select the weights, evaluate, and write the run's folder.
 
 outputs/<task>/<stamp>/
     config.yaml         the configuration
-    command.yaml        what was typed
+    command.yaml        overrides
     env.json            machine, versions, revision
     metrics.jsonl, tb/  the curves
     figures/            the pictures
-    arrays/             what they show, as .npy, where it is worth reading again
+    arrays/             data of the pictures, as .npy
     checkpoints/        last.pt, previous.pt, best.pt
     result.json         state and final figures
-    run.log             what was said
+    run.log             log messages
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from filelock import BaseFileLock
+from omegaconf import DictConfig, OmegaConf
 
-from .disk import write_json
-from .ode import SolveProgress, SolverError, observed
-from .result import flat, report, result, shown
-from .schema import OF_A_RUN, told
-from .training import (
+from ..errors import as_user_error
+from ..ode import SolveProgress, SolverError, observed
+from ..training import (
     Abandoned,
     CheckpointError,
     Checkpoints,
@@ -48,8 +47,12 @@ from .training import (
     evaluate,
     load_checkpoint,
 )
-from .training.profile import profiler
-from .training.randomness import unchanged_randomness
+from ..training.profile import profiler
+from ..training.randomness import unchanged_randomness
+from .config import dotted
+from .paths import relative
+from .schema import MODES_OF_EXISTING_RUN
+from .summary import record_of, summary
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +62,8 @@ class Run:
     """A run that has been built and can be executed.
 
     Attributes:
-        typed: the overrides that it was started with.
-        weights: which were evaluated: their step and why those.
+        typed: Overrides that it was started with.
+        weights: Step of the weights that were evaluated, and the reason for them.
     """
 
     name: str
@@ -74,7 +77,7 @@ class Run:
     trainer: Trainer
     state: TrainingState
     logger: Logger
-    lock: Any
+    lock: BaseFileLock
     interrupt: Interrupt = field(default_factory=Interrupt)
     status: Status = field(default_factory=Status)
     test: Summary = field(default_factory=dict)
@@ -90,32 +93,32 @@ class Run:
         return Checkpoints(self.folder / "checkpoints")
 
     def execute(self) -> str:
-        """Train, or load what is to be evaluated; evaluate, show. Returns the state that
+        """Train, or load what is to be evaluated; evaluate and draw. Return the state that
         result.json holds: "done", "stopped" or "diverged".
 
         Raises:
-            Interrupted: after all has been written.
+            Interrupted: After all has been written.
         """
-        with self.interrupt, observed(self.watch):
+        with self.interrupt, observed(self._watch):
             try:
-                state, message = self.work()
+                state, message = self._run()
             except (SolverError, Diverged) as error:
                 state, message = "diverged", str(error)
             except Interrupted as error:
-                self.close("stopped", str(error))
+                self._finish("stopped", str(error))
                 raise
             except BaseException as error:
                 with suppress(OSError):  # where the disk is full, say what was the first to fail
-                    self.close("failed", f"{type(error).__name__}: {error}")
+                    self._finish("failed", f"{type(error).__name__}: {error}")
                 raise
-            self.close(state, message)
+            self._finish(state, message)
         return state
 
-    def watch(self, progress: SolveProgress) -> None:
-        """Between the steps of a solve: stop if a signal has come, show where it is.
+    def _watch(self, progress: SolveProgress) -> None:
+        """Stop between the steps of a solve if a signal has come; show where it is.
 
         Raises:
-            Abandoned: to end a training step or a validation that takes long.
+            Abandoned: To end a long training step or validation.
         """
         if self.interrupt.received is not None and self.trainer.abandonable:
             raise Abandoned
@@ -123,17 +126,17 @@ class Run:
         way = "backward pass" if progress.backward else "solve"
         self.status.tell(f"{way} at t={progress.t:.4g}{nfe}")
 
-    def work(self) -> tuple[str, str | None]:
-        """Returns the state and why it is not plainly done."""
-        log.info("%s: %s parameters on %s", self.name, f"{self.parameters():,}", self.device)
-        if self.config.mode in OF_A_RUN:
-            message = self.load(Path(self.config.run))
+    def _run(self) -> tuple[str, str | None]:
+        """Return the state, and a message where more is to be said."""
+        log.info("%s: %s parameters on %s", self.name, f"{self.parameters:,}", self.device)
+        if self.config.mode in MODES_OF_EXISTING_RUN:
+            message = self._load(Path(self.config.run))
             if self.config.mode == "evaluate":
-                self.test_weights()
-            self.exhibit()
+                self._evaluate_test_set()
+            self._save_artifacts()
             return "done", message
         steps = self.trainer.steps(self.data)
-        log.info("%d steps, in %s", steps, shown(self.folder))
+        log.info("%d steps, in %s", steps, relative(self.folder))
         trace = profiler(self.folder / "tb") if self.runtime.profile else None
         self.interrupt.deferred = True
         ending = self.trainer.fit(
@@ -148,76 +151,76 @@ class Run:
         self.interrupt.deferred = False
         if self.interrupt.received is not None:
             raise Interrupted(self.interrupt.received)
-        lost = self.choose()
-        self.test_weights()
-        self.exhibit()
+        lost = self._select_weights()
+        self._evaluate_test_set()
+        self._save_artifacts()
         return ending.state, "; ".join(filter(None, (ending.message, lost))) or None
 
-    def choose(self) -> str | None:
-        """Put the weights to be evaluated into the task. Returns what is wrong with them."""
+    def _select_weights(self) -> str | None:
+        """Load the weights to be evaluated. Return what is wrong with them, if anything."""
         done, split = self.state.progress, self.trainer.best_on
         self.weights = {"step": done.step, "chosen": "the last"}
         if split is not None and done.best_step is not None:
-            return self.choose_best(split)
+            return self._select_best(split)
         return None
 
-    def choose_best(self, split: str) -> str | None:
-        """Put the best weights into the task; where they are lost, the last stay there. Returns
-        what is wrong, which is logged too.
+    def _select_best(self, split: str) -> str | None:
+        """Load the best weights; where they are lost, the last stay. Return what is wrong, which
+        is logged too.
         """
-        done, there = self.state.progress, self.checkpoints
+        done, files = self.state.progress, self.checkpoints
         lost = None
-        for path in (there.best, there.last, there.previous):
+        for path in (files.best, files.last, files.previous):
             try:
                 best = load_checkpoint(path, self.device)
-                if path != there.best and best["progress"]["step"] != done.best_step:
+                if path != files.best and best["progress"]["step"] != done.best_step:
                     continue
                 self.state.load_weights(best, str(path))
             except CheckpointError as error:
                 lost = lost or f"{error}; the last weights are tested"
                 continue
-            found = best["progress"]  # a run that was killed may have found it later than ``done``
+            progress = best["progress"]  # of a run that was killed, maybe later than ``done``
             metric = self.task.headline.metric
-            reason = f"the lowest {split} {metric}, {found['best']:.4g}"
-            self.weights = {"step": found["best_step"], "chosen": reason, "split": split}
+            reason = f"the lowest {split} {metric}, {progress['best']:.4g}"
+            self.weights = {"step": progress["best_step"], "chosen": reason, "split": split}
             return None
         log.warning("%s", lost)
         return lost
 
-    def load(self, path: Path) -> str | None:
-        """Put the weights of a checkpoint, or those that a run would evaluate, into the task.
-        Returns what is wrong with them, which is logged too.
+    def _load(self, path: Path) -> str | None:
+        """Load the weights of a checkpoint, or those that a run would evaluate. Return what is
+        wrong with them, which is logged too.
         """
-        there, chooses = Checkpoints(path / "checkpoints"), False
+        files, selects = Checkpoints(path / "checkpoints"), False
         paths = (path,)
         if path.is_dir():
-            chooses = self.trainer.best_on is not None
-            best = (there.best,) if chooses and os.path.lexists(there.best) else ()
-            paths = (*best, there.last, there.previous)
-        checkpoint, path, said = told(there.load_first, paths, self.device)
-        told(self.state.load_weights, checkpoint, str(path))
+            selects = self.trainer.best_on is not None
+            best = (files.best,) if selects and os.path.lexists(files.best) else ()
+            paths = (*best, files.last, files.previous)
+        checkpoint, path, problem = as_user_error(files.load_first, paths, self.device)
+        as_user_error(self.state.load_weights, checkpoint, str(path))
         for key in ("step", "seconds"):
             setattr(self.state.progress, key, checkpoint["progress"][key])
         self.weights = {"step": self.state.progress.step, "chosen": str(path)}
         best_step = checkpoint["progress"]["best_step"]
-        if chooses and len(paths) == 2 and best_step not in (None, self.state.progress.step):
-            said = f"{there.best} is absent; these are not the best weights, of step {best_step}"
-            log.warning("%s", said)
-        return said
+        if selects and len(paths) == 2 and best_step not in (None, self.state.progress.step):
+            problem = f"{files.best} is absent; these are not the best weights, of step {best_step}"
+            log.warning("%s", problem)
+        return problem
 
-    def test_weights(self) -> None:
+    def _evaluate_test_set(self) -> None:
         """Evaluate on the test set."""
         self.status.start("test")
         step = self.state.progress.step
         self.test = evaluate(self.state.evaluated, self.data, "test")
-        if self.config.mode == "evaluate" or self.trainer.best_on != "test":  # else it is there
-            self.logger.scalars(self.final_metrics(), step)
+        if self.config.mode == "evaluate" or self.trainer.best_on != "test":  # else logged
+            self.logger.scalars(self._final_metrics(), step)
 
-    def exhibit(self) -> None:
-        """Draw what there is to show: all of it if that is what was asked for.
+    def _save_artifacts(self) -> None:
+        """Draw and write pictures, numbers and arrays of the task.
 
         Raises:
-            OSError: naming what could not be written; the rest has been.
+            OSError: Naming what could not be written; the rest has been.
         """
         task, step = self.state.evaluated, self.state.progress.step
         self.status.start("pictures")
@@ -245,44 +248,49 @@ class Run:
         if failed:
             raise OSError("; ".join(map(str, failed))) from failed[0]
 
-    def final_metrics(self) -> dict[str, float]:
+    def _final_metrics(self) -> dict[str, float]:
         return {**{f"test/{k}": v["mean"] for k, v in self.test.items()}, **self.scalars}
 
+    @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.task.parameters())
 
-    def close(self, state: str, message: str | None) -> None:
-        """Write everything that is still open, and last the result: where there is one, all that
-        it speaks of is there.
+    def _options(self) -> dict[str, object]:
+        """Return all options by dotted key, for TensorBoard's table."""
+        tree = OmegaConf.to_container(self.config, resolve=True)
+        return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
+
+    def _finish(self, state: str, message: str | None) -> None:
+        """Write everything that is still open, and the result last, so that what it names exists.
 
         Raises:
-            OSError: if something could not be written. The result says so if there is room for it.
+            OSError: If something could not be written. The result says so if there is room for it.
         """
         self.interrupt.deferred = True  # the little that is left is done first
         missing: OSError | None = None
         try:
-            self.logger.hparams(flat(self.config), self.final_metrics())
+            self.logger.hparams(self._options(), self._final_metrics())
             self.logger.flush()
         except OSError as error:
             missing = error
             if state != "failed":
                 state, message = "failed", f"OSError: {error}"
         try:
-            write_json(self.folder / "result.json", result(self, state, message))
-            log.info("%s", report(self, state, message))
+            record_of(self, state, message).write(self.folder)
+            log.info("%s", summary(self, state, message))
         finally:
             self.logger.close()
-            self.lock.close()
+            self.lock.release()
         if missing is not None:
             raise missing
 
 
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
-    """What is logged goes to run.log too."""
+    """Write log messages to run.log too."""
     handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    handler.handleError = lambda record: None  # a full disk is told once, by what fails on it
+    handler.handleError = lambda record: None  # a full disk is reported once, by what fails
     logging.getLogger().addHandler(handler)
     try:
         yield

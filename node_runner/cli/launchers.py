@@ -1,4 +1,4 @@
-"""Jobs side by side: what a launcher asks for, what its processes need, and how they are stopped.
+"""Launchers of a sweep's jobs: checks, set-up of their processes, and how they are stopped.
 
 Hydra's plugins start the processes. One that node-run started itself, as joblib does, leaves the
 group of the terminal: Ctrl-C reaches node-run alone, which passes it on, and waits until every
@@ -23,8 +23,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from .schema import UserError, first_line, told
-from .sweep import BUG, OK, SIGNAL, exit_code, summary
+from ..errors import UserError, as_user_error, first_line
+from .sweep import BUG, OK, SIGNAL, exit_code, table
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 MANY_TASKS = ("hydra.launcher.nodes", "hydra.launcher.tasks_per_node")
@@ -33,13 +33,15 @@ MANY_PROCESSES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictConfig) -> None:
-    """The launcher suits the command and the machine.
+    """Check that the launcher suits the command and the machine.
 
     Args:
-        config: composed of the choices of groups, with Hydra's own part.
+        overrides: Overrides of the command.
+        multirun: Whether the command is a sweep.
+        config: Composed configuration, with Hydra's part.
 
     Raises:
-        UserError: if it does not.
+        UserError: If it does not.
     """
     target = OmegaConf.select(config, "hydra.launcher._target_", default="")
     alone, chosen = target.endswith(".BasicLauncher"), "launcher"
@@ -60,10 +62,11 @@ def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictCo
 
 
 def check_single_process() -> None:
-    """Each process of torchrun, srun or mpirun would train the whole run by itself.
+    """Check that this process is not one of several of torchrun, srun or mpirun, of which each
+    would train the whole run.
 
     Raises:
-        UserError: if this process is one of several.
+        UserError: If it is.
     """
     env = os.environ
     # A script of sbatch has SLURM_NTASKS too, but is one process: srun numbers its own.
@@ -79,29 +82,36 @@ def check_single_process() -> None:
             )
 
 
-def launch(folder: Path, run: Callable[[], None]) -> int:
-    """Run the jobs of a sweep, and show what each came to. Returns the exit code.
+def launch(folder: Path, start: Callable[[], object]) -> int:
+    """Run the jobs of a sweep, and print the state of each, also after a signal. Return the exit
+    code.
+
+    Args:
+        folder: Folder of the sweep.
+        start: Run all jobs.
 
     Raises:
-        UserError: for an option that the launcher refuses.
-        SystemExit: on a signal.
+        UserError: For an option that the launcher refuses.
+        SystemExit, KeyboardInterrupt: On a signal.
     """
     ended = OK
-    with signals_passed_on():
-        try:
-            told(run)
-        except RuntimeError as error:  # of the plugin: no job raises, but its process may be killed
-            text = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
-            print(f"node-run: {text}; the same command again goes on", file=sys.stderr)
-            ended = BUG
-    print("\n".join(["", f"{folder}:", *summary(folder)]))
+    try:
+        with _signals_passed_on():
+            as_user_error(start)
+    except RuntimeError as error:  # of the plugin: no job raises, but its process may be killed
+        text = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
+        print(f"node-run: {text}; the same command again goes on", file=sys.stderr)
+        ended = BUG
+    finally:
+        if (lines := table(folder)) and not isinstance(sys.exc_info()[1], UserError):
+            print("\n".join(["", f"{folder}:", *lines]))
     return max(ended, exit_code(folder))
 
 
 @contextmanager
-def signals_passed_on() -> Iterator[None]:
-    """While entered, a signal ends this process once the jobs beside it have stopped."""
-    former = {number: signal.signal(number, stop_all) for number in HANDLED}
+def _signals_passed_on() -> Iterator[None]:
+    """Let a signal end this process once its jobs have stopped."""
+    former = {number: signal.signal(number, _stop_workers) for number in HANDLED}
     try:
         yield
     finally:
@@ -109,50 +119,50 @@ def signals_passed_on() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stop_all(number: int, frame: object) -> None:
+def _stop_workers(number: int, frame: object) -> None:
     """Pass a signal on, wait until the jobs have written their checkpoints, and end. A second one
     ends at once.
     """
-    for each in HANDLED:
-        signal.signal(each, at_once)
+    for handled in HANDLED:
+        signal.signal(handled, _exit_now)
     informed: set[int] = set()
-    while found := at_work():
-        for pid in found - informed:
+    while workers := _active_workers():
+        for pid in workers - informed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR1)
-        informed |= found
+        informed |= workers
         time.sleep(0.05)
-    at_once(number, frame)
+    _exit_now(number, frame)
 
 
-def at_once(number: int, frame: object) -> None:
+def _exit_now(number: int, frame: object) -> None:
     raise SystemExit(SIGNAL + number)
 
 
-def at_work() -> set[int]:
-    """The processes beside this one that are a ``Worker`` and not at rest."""
-    found = set()
+def _active_workers() -> set[int]:
+    """Return the child processes that are a ``Worker`` and not parked."""
+    workers = set()
     for process in multiprocessing.active_children() if hasattr(os, "getpgid") else ():
         with suppress(ProcessLookupError):
             if os.getpgid(process.pid) == process.pid:
-                found.add(process.pid)
-    return found
+                workers.add(process.pid)
+    return workers
 
 
-def beside(parent: int, job: Callable[[DictConfig], int], config: DictConfig) -> None:
-    """A job in a process that a launcher has started for the one with the number ``parent``. The
-    plugin has brought what Hydra and OmegaConf know here: resolvers, and where conf/ lies. If a
-    signal stops the job, its folder says so.
+def run_in_worker(parent: int, job: Callable[[DictConfig], int], config: DictConfig) -> None:
+    """Run a job in a process that a launcher has started for the process ``parent``. The plugin has
+    brought the state of Hydra and OmegaConf here: resolvers, and where conf/ lies. If a signal
+    stops the job, its folder says so.
     """
-    own_child = hasattr(os, "setpgid") and os.getppid() == parent
-    with worker(parent) if own_child else suppress(KeyboardInterrupt):
-        prepare(HydraConfig.get().job.num)
+    is_child = hasattr(os, "setpgid") and os.getppid() == parent
+    with _worker(parent) if is_child else suppress(KeyboardInterrupt):
+        _prepare(HydraConfig.get().job.num)
         job(config)
 
 
-def prepare(number: int) -> None:
-    """Make this process as good as that of node-run: for the workers of a DataLoader, which the
-    plugin's own way to start processes cannot start, and with a GPU by the number of the job.
+def _prepare(number: int) -> None:
+    """Set the start method of processes, since the workers of a DataLoader cannot start by the
+    plugin's, and choose a GPU by the number of the job.
     """
     import torch
 
@@ -164,10 +174,10 @@ def prepare(number: int) -> None:
 
 
 class Worker:
-    """This process as one of those that run the jobs of ``parent``; entered for each job."""
+    """This process as one that runs jobs of ``parent``; entered for each job."""
 
     def __init__(self, parent: int) -> None:
-        self.parent, self.busy, self.told = parent, False, False
+        self.parent, self.busy, self.stopped = parent, False, False
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGUSR1, self.stop)
         os.setpgid(0, 0)  # from now on it may be signalled
@@ -178,24 +188,24 @@ class Worker:
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> bool:
         self.busy = False
-        if self.told:
-            self.rest()
+        if self.stopped:
+            self.park()
         return kind is not None and issubclass(kind, KeyboardInterrupt)
 
     def watch(self) -> None:
-        """Nobody would wait for the jobs of a parent that was killed."""
+        """Exit if the parent process has died."""
         while os.getppid() == self.parent:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGUSR1)
 
     def stop(self, number: int, frame: object) -> None:
-        self.told = True
+        self.stopped = True
         if not self.busy:
-            self.rest()
+            self.park()
         signal.raise_signal(signal.SIGINT)  # a run ends after its step, with a checkpoint
 
-    def rest(self) -> None:
-        """Take no other job, and show the parent by the group that this one is over."""
+    def park(self) -> None:
+        """Take no other job, and show the parent by the process group that this one is over."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with suppress(OSError):
             os.setpgid(0, os.getpgid(self.parent))
@@ -204,4 +214,4 @@ class Worker:
         os._exit(SIGNAL + signal.SIGINT)
 
 
-worker = cache(Worker)  # one for all jobs of this process
+_worker = cache(Worker)  # one for all jobs of this process

@@ -1,4 +1,4 @@
-"""The right to write to a run's folder: one process at a time, and nowhere else."""
+"""Exclusive right to write to a run's folder, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,41 +6,37 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
-from .schema import UserError
+from filelock import BaseFileLock, FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two processes in one folder are not noticed
-    fcntl = None
+from ..errors import UserError
+
+__all__ = ["acquire_lock", "refuse_links"]
 
 
-def claim(folder: Path) -> TextIO | None:
-    """A lock on the folder, held while the returned file is open; None if another process has it.
-
-    The system gives it up when that process ends, however it ends.
+def acquire_lock(folder: Path) -> BaseFileLock | None:
+    """Return a lock on the folder, held until it is released or this process ends, however it
+    ends; None if another process holds it.
 
     Raises:
-        UserError: if something in the folder would be written to elsewhere.
+        UserError: If something in the folder would be written to elsewhere.
+        OSError: If the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     refuse_links(folder)
-    file = open(folder / ".lock", "w")
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-    return file
+    try:
+        lock = FileLock(folder / ".lock", thread_local=False)
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
 
 
 def refuse_links(folder: Path) -> None:
-    """A run is written within its folder alone, whatever came with the folder.
+    """Check that a run writes within its folder alone, whatever came with the folder.
 
     Raises:
-        UserError: for a link that leads out of it, and for what is neither a file nor a folder.
+        UserError: For a link that leads out of it, and for what is neither a file nor a folder.
     """
     inside = folder.resolve()
     for parent, folders, files in os.walk(folder):
