@@ -9,7 +9,7 @@ import node_runner
 
 ROOT = Path(node_runner.__file__).parent
 FLOORS = {
-    "below": {"disk"},
+    "below": {"disk", "plotting"},
     "ground": {"ode", "fields", "nets", "data", "training"},
     "first": {"flow", "latent", "odenet", "trajectory"},
     "second": {"tasks"},
