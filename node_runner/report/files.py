@@ -1,4 +1,4 @@
-"""result.json files: found, read, and checked."""
+"""Find, read and check result.json files."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ NESTED = {
 
 @dataclass(frozen=True)
 class Unusable:
-    """A run without figures, and why."""
+    """A run without figures: its state and the reason."""
 
     folder: Path
     state: str
     message: str
 
 
-def find(paths: Iterable[str], complain: Complain) -> list[Path]:
-    """The result.json files that are named or lie below the folders named, each once."""
+def find_results(paths: Iterable[str], complain: Complain) -> list[Path]:
+    """Return the result.json files named or below the folders named, without duplicates."""
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        files = [path] if path.is_file() else sorted(path.rglob("result.json"), key=by_number)
+        files = [path] if path.is_file() else sorted(path.rglob("result.json"), key=_by_number)
         if not path.exists():
             complain(f"{path}: there is no such file or folder")
         elif not files and not list(path.rglob("command.yaml")):
@@ -49,31 +49,31 @@ def find(paths: Iterable[str], complain: Complain) -> list[Path]:
     return list(found.values())
 
 
-def by_number(file: Path) -> list[tuple[int, str]]:
-    """Jobs of a sweep in their order: 2 before 10."""
+def _by_number(file: Path) -> list[tuple[int, str]]:
+    """Order the jobs of a sweep by number: 2 before 10."""
     return [(int(part) if part.isdecimal() else -1, part) for part in file.parts]
 
 
-def left_running(paths: Iterable[str]) -> Iterator[Unusable]:
-    """Runs that have begun and have no result yet."""
+def unfinished_runs(paths: Iterable[str]) -> Iterator[Unusable]:
+    """Yield the runs that were started and have no result yet."""
     begun = {
         file.parent.resolve(): file.parent
         for path in paths
-        for file in sorted(Path(path).rglob("command.yaml"), key=by_number)
+        for file in sorted(Path(path).rglob("command.yaml"), key=_by_number)
         if not (file.parent / "result.json").exists()
     }
     for folder in begun.values():
         yield Unusable(folder, "unfinished", "no result yet: running, or killed")
 
 
-def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[Unusable]]:
-    """The results in files, and the runs that came to nothing. What mode=sample left is neither:
-    it has drawn from a run and tested nothing.
+def read_results(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[Unusable]]:
+    """Read results, and the runs that failed before they had one. Folders of mode=sample are left
+    out: nothing was tested there.
     """
     results, unusable = [], []
     for file in files:
         try:
-            content = parse(file)
+            content = _parse(file)
             if content.get("mode") == "sample":
                 continue
             missing = [name for name in FIELDS if name not in content]
@@ -85,7 +85,7 @@ def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[
                     f"{file} lacks {', '.join(missing)}: another version of node_runner wrote it; "
                     "run it again, or leave it out"
                 )
-            if wrong := faults(content):
+            if wrong := _faults(content):
                 raise UserError(f"{file} is damaged or of another version in {', '.join(wrong)}")
             results.append(Result(file.parent, **{name: content[name] for name in FIELDS}))
         except UserError as error:
@@ -93,9 +93,9 @@ def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[
     return results, unusable
 
 
-def parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path) -> dict[str, Any]:
     try:
-        content = without_controls(read_json(file))
+        content = _without_controls(read_json(file))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
@@ -107,19 +107,19 @@ def parse(file: Path) -> dict[str, Any]:
     return content
 
 
-def without_controls(content: Any) -> Any:
-    """Nested values without the characters that a terminal would obey."""
+def _without_controls(content: Any) -> Any:
+    """Remove control characters, which a terminal would obey, from nested values."""
     if isinstance(content, dict):
-        return {without_controls(k): without_controls(v) for k, v in content.items()}
+        return {_without_controls(k): _without_controls(v) for k, v in content.items()}
     if isinstance(content, list):
-        return [without_controls(value) for value in content]
+        return [_without_controls(value) for value in content]
     if isinstance(content, str):
         return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in content)
     return content
 
 
-def faults(content: dict[str, Any]) -> list[str]:
-    """The fields, and those within them, whose values are not of their type."""
+def _faults(content: dict[str, Any]) -> list[str]:
+    """Return the fields, also nested ones, whose values are not of their type."""
     wrong = [name for name, hint in FIELDS.items() if not conforms(content[name], hint)]
     for name, inner in NESTED.items():
         if name not in wrong:

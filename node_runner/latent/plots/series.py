@@ -132,12 +132,13 @@ def draw_interpolation(model: LatentModel, batch: Batch, labels: SeriesAxes) -> 
     size = (2.6 * CODES + 0.4, 3.2) if plane else (2.6 * CODES + 0.4, 1.7 * len(rows) + 1.0)
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle("Decoded along the line between the encodings of two series")
-    axes = figure.subplots(len(rows), CODES, squeeze=False, sharex=True, sharey="row")
+    share = {} if plane else {"sharex": True, "sharey": "row"}
+    axes = figure.subplots(len(rows), CODES, squeeze=False, **share)
     for row, feature in zip(axes, rows, strict=True):
         for axis, curve in zip(row, curves, strict=True):
             axis.plot(*_coordinates(times, curve, feature))
             if plane:
-                axis.set_aspect("equal")
+                axis.set_aspect("equal", "datalim")
         row[0].set_ylabel(labels.features[1 if plane else feature])
     for axis, part in zip(axes[0], parts.tolist(), strict=True):
         ends = {0.0: "first series", 1.0: "last series"}

@@ -1,4 +1,4 @@
-"""Finlay et al. 2020, the ablation: what a flow costs, and what keeps that low."""
+"""Finlay et al. 2020, the ablation: cost of a flow over training, with and without regularizers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .. import words
-from ..curves import OF_TRAINING, NothingToDraw, draw, line
+from ..curves import NothingToDraw, draw_curves, training_curves
 from ..results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "Evaluations, Jacobian and kinetic energy over training"
+TITLE = "Function evaluations, Jacobian and kinetic energy over training"
 COSTS = ("cost/jacobian", "cost/kinetic")
 MEASURE = (
     "regularizer=rnode has both; regularizer.jacobian.weight=0 and regularizer.kinetic.weight=0 "
@@ -21,33 +20,36 @@ MEASURE = (
 )
 
 
+def split(results: Sequence[Result]) -> list[list[Result]]:
+    """Split the trained runs by task and data set, of those in which a run has a cost."""
+    kinds: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.mode == "train":
+            kinds.setdefault((result.task, result.data["name"]), []).append(result)
+    parts = [runs for runs in kinds.values() if any(run.curve(c) for run in runs for c in COSTS)]
+    return parts or [[]]
+
+
 def panel(tag: str, ylabel: str, axis: Axes, results: Sequence[Result]) -> None:
-    """A curve, of the tasks of which a run has a cost. A run has one colour in all panels, and is
-    left out where it has no such curve. A regularizer of weight 0 is measured and changes nothing,
-    so that runs without it can stand beside those with it.
+    """Draw one cost. A run has one colour in all panels, and is left out where it has no curve. A
+    regularizer of weight 0 only measures, so that runs without it can be compared.
     """
-    trained = [result for result in results if result.mode == "train"]
-    tasks = {result.task for result in trained if any(map(result.curve, COSTS))}
-    runs = [result for result in trained if result.task in tasks]
-    if not any(result.curve(tag) for result in runs):
+    if not any(result.curve(tag) for result in results):
         raise NothingToDraw(f"no run has {tag} in its metrics.jsonl: {MEASURE}")
-    labels = words.labels(runs, OF_TRAINING)
-    lines = [line(label, run.curve(tag)) for label, run in zip(labels, runs, strict=True)]
-    draw(axis, lines, marker="")
-    for drawn in list(axis.lines):
-        if not len(drawn.get_xdata()):
-            drawn.remove()
-    if axis.get_legend():
-        axis.legend(fontsize=7)
-    axis.set(xlabel="step", ylabel=ylabel)
+
+    def points(result: Result) -> list[tuple[float, ...]]:
+        return [(step, step, value) for step, value in result.curve(tag)]
+
+    draw_curves(axis, training_curves(results, points, tag, keep_empty=True), marker="")
+    axis.set(xlabel="training step", ylabel=ylabel)
 
 
-def of(tag: str, ylabel: str) -> Callable[[Axes, Sequence[Result]], None]:
+def _panel(tag: str, ylabel: str) -> Callable[..., None]:
     return partial(panel, tag, ylabel)
 
 
 PANELS = (
-    of("nfe/forward", "NFE forward"),
-    of("cost/jacobian", "mean squared norm of the Jacobian"),
-    of("cost/kinetic", "kinetic energy"),
+    _panel("nfe/forward", "NFE forward"),
+    _panel("cost/jacobian", "mean squared norm of the Jacobian"),
+    _panel("cost/kinetic", "kinetic energy"),
 )

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..curves import draw, evaluations, tolerance
+from ..curves import draw_curves, evaluation_curves, tolerance
 from ..results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "Sum of the density against the tolerance"
+TITLE = "Integral of the density against the tolerance"
 
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """A trained flow in two dimensions: how far from one its density sums."""
+    """Draw by how much the integral of a two-dimensional flow's density differs from one."""
 
-    def miss(result: Result) -> float:
+    def error(result: Result) -> float:
         return abs(result.metric("density/integral") - 1)
 
-    draw(axis, evaluations(results, tolerance, miss, "density/integral"))
-    axis.set(xlabel="tolerance", ylabel="|sum of the density - 1|", xscale="log", yscale="log")
+    draw_curves(axis, evaluation_curves(results, tolerance, error, "density/integral"))
+    axis.set(xlabel="tolerance", ylabel="|integral of p - 1|", xscale="log", yscale="log")
 
 
 PANELS = (panel,)

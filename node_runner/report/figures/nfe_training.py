@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..curves import draw, of_training
+from ..curves import draw_curves, training_curves
 from ..results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "Evaluations over training"
+TITLE = "Function evaluations over training"
 
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """Means over the steps between two points of the log."""
+    """Draw means over the steps between two points of the log."""
     tag = "nfe/forward"
-    draw(axis, of_training(results, lambda r: r.curve(tag), tag), marker="")
-    axis.set(xlabel="step", ylabel="NFE forward")
+    curves = training_curves(
+        results, lambda r: [(step, step, nfe) for step, nfe in r.curve(tag)], tag
+    )
+    draw_curves(axis, curves, marker="")
+    axis.set(xlabel="training step", ylabel="NFE forward")
 
 
 PANELS = (panel,)
