@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import stored
 from .arguments import quoted
-from .schema import dotted
 
 if TYPE_CHECKING:
     from .run import Run
@@ -170,7 +170,15 @@ def as_typed(option: str, path: Path) -> str:
     return shlex.quote(f"{option}={quoted(path)}")
 
 
-def flat(config: DictConfig) -> dict[str, object]:
-    """Options by dotted name, for TensorBoard's table."""
-    tree = OmegaConf.to_container(config, resolve=True)
-    return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
+def typed_values(config: DictConfig, typed: Sequence[str]) -> dict[str, object]:
+    """Return the typed options that affect the result with their values, by dotted name, for
+    TensorBoard's table; of a job of a sweep that is what the sweep set.
+    """
+    values = {}
+    for override in typed:
+        key, _, text = override.partition("=")
+        key = key.lstrip("+~")
+        if not stored.within(key, (*stored.NOT_REPLAYED, *stored.CIRCUMSTANCES, "hydra")):
+            value = OmegaConf.select(config, key.replace("/", "."), default=text)
+            values[key] = text if OmegaConf.is_config(value) else value
+    return values

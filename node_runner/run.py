@@ -28,7 +28,7 @@ from omegaconf import DictConfig
 
 from .disk import write_json
 from .ode import SolveProgress, SolverError, observed
-from .result import flat, report, result, shown
+from .result import report, result, shown, typed_values
 from .schema import OF_A_RUN, told
 from .training import (
     Abandoned,
@@ -261,7 +261,7 @@ class Run:
         self.interrupt.deferred = True  # the little that is left is done first
         missing: OSError | None = None
         try:
-            self.logger.hparams(flat(self.config), self.final_metrics())
+            self.logger.hparams(typed_values(self.config, self.typed), self.final_metrics())
             self.logger.flush()
         except OSError as error:
             missing = error
