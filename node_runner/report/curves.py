@@ -22,6 +22,9 @@ OF_TRAINING = tuple(name for name in IRRELEVANT if name != "seed")
 EVALUATED = ("mode", "eval_tol", "eval_solver")
 ACCURACY = ("rtol", "atol", "step_size")
 
+Number = Callable[[Result], float]
+Panel = Callable[["Axes", Sequence[Result]], None]
+
 
 class NothingToDraw(ValueError):
     """No result has what a figure shows: says which results would have."""
@@ -49,9 +52,7 @@ class Curve(NamedTuple):
     seeds: int
 
 
-def evaluation_curves(
-    results: Sequence[Result], x: Callable[[Result], float], y: Callable[[Result], float], need: str
-) -> list[Curve]:
+def evaluation_curves(results: Sequence[Result], x: Number, y: Number, need: str) -> list[Curve]:
     """Return a curve for each net, or for nets that differ in their seed alone, through
     evaluations that differ in their tolerance alone.
 
@@ -132,10 +133,53 @@ def draw_curves(
         if curve.seeds > 1 and joined:
             band = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
             axis.fill_between(curve.x, curve.low, curve.high, **band)
-    if len(curves) <= MAX_LEGEND:
+    count = sum(bool(curve.x) for curve in curves)
+    if count <= MAX_LEGEND:
         add_legend_below(axis)
     else:
-        axis.set_title(f"{len(curves)} runs", fontsize=8)
+        axis.set_title(f"{count} runs", fontsize=8)
+
+
+def split_by(results: Sequence[Result], kind: Callable[[Result], object]) -> list[list[Result]]:
+    """Split results by a hashable kind, or return one empty part if there are none."""
+    parts: dict[object, list[Result]] = {}
+    for result in results:
+        parts.setdefault(kind(result), []).append(result)
+    return list(parts.values()) or [[]]
+
+
+def evaluation_panel(x: str | Number, y: str | Number, need: str = "", **labels: Any) -> Panel:
+    """Return a panel of ``evaluation_curves``.
+
+    Args:
+        x, y: Name of a metric, or a function of a result.
+        need: What an evaluation must have (default: the metric y).
+        labels: Passed on to ``axis.set``.
+    """
+
+    def panel(axis: Axes, results: Sequence[Result]) -> None:
+        draw_curves(axis, evaluation_curves(results, _number(x), _number(y), need or str(y)))
+        axis.set(**labels)
+
+    return panel
+
+
+def training_panel(tag: str, ylabel: str) -> Panel:
+    """Return a panel of a tag of metrics.jsonl over training."""
+
+    def panel(axis: Axes, results: Sequence[Result]) -> None:
+        def points(result: Result) -> list[tuple[float, ...]]:
+            return [(step, step, value) for step, value in result.curve(tag)]
+
+        curves = training_curves(results, points, tag, keep_empty=True)
+        draw_curves(axis, curves, marker="")
+        axis.set(xlabel="training step", ylabel=ylabel)
+
+    return panel
+
+
+def _number(of: str | Number) -> Number:
+    return (lambda result: result.metric(of)) if isinstance(of, str) else of
 
 
 def add_legend_below(axis: Axes) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from numpy import interp
 
-from ..curves import draw_curves, training_curves
+from ..curves import draw_curves, split_by, training_curves
 from ..formatting import time_unit, with_unit
 from ..results import Result
 from ..table_rows import main_figure
@@ -21,11 +21,8 @@ BITS = "validation/bits_per_dim"
 
 def split(results: Sequence[Result]) -> list[list[Result]]:
     """Split trained runs by metric, task and data set: values of others are not comparable."""
-    kinds: dict[tuple[str, ...], list[Result]] = {}
-    for result in results:
-        if result.mode == "train" and _points(result):
-            kinds.setdefault((_tag(result), result.task, result.data["name"]), []).append(result)
-    return list(kinds.values()) or [[]]
+    trained = [result for result in results if result.mode == "train" and _points(result)]
+    return split_by(trained, lambda r: (_tag(r), r.task, r.data["name"]))
 
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:

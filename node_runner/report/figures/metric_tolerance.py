@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..curves import draw_curves, evaluation_curves, tolerance
+from ..curves import draw_curves, evaluation_curves, split_by, tolerance
 from ..formatting import with_unit
 from ..results import Result
 from ..table_rows import main_figure
@@ -18,12 +18,8 @@ TITLE = "Test metric against the tolerance of its evaluation"
 
 def split(results: Sequence[Result]) -> list[list[Result]]:
     """Split evaluations by data set, metric and unit, which no axis may mix."""
-    kinds: dict[tuple[object, ...], list[Result]] = {}
-    for result in results:
-        figure = main_figure(result)
-        if result.mode == "evaluate" and figure[0] in result.metrics:
-            kinds.setdefault((result.data["name"], *figure), []).append(result)
-    return list(kinds.values()) or [[]]
+    tested = [r for r in results if r.mode == "evaluate" and main_figure(r)[0] in r.metrics]
+    return split_by(tested, lambda r: (r.data["name"], main_figure(r)))
 
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:
