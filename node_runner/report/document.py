@@ -20,7 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run behind a row: a label, its folder, and its own pictures."""
+    """A run of a table's row: a label, its folder and its pictures."""
 
     label: str
     folder: Path

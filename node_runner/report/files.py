@@ -34,7 +34,7 @@ class Unusable:
 
 def find_results(paths: Iterable[str], complain: Complain) -> list[Path]:
     """Return the result.json files named or below the folders named, without duplicates."""
-    found: dict[Path, Path] = {}
+    unique: dict[Path, Path] = {}
     for path in map(Path, paths):
         files = [path] if path.is_file() else sorted(path.rglob("result.json"), key=_by_number)
         if not path.exists():
@@ -45,8 +45,8 @@ def find_results(paths: Iterable[str], complain: Complain) -> list[Path]:
                 "node-run (outputs)"
             )
         for file in files:
-            found.setdefault(file.resolve(), file)
-    return list(found.values())
+            unique.setdefault(file.resolve(), file)
+    return list(unique.values())
 
 
 def _by_number(file: Path) -> list[tuple[int, str]]:
@@ -125,8 +125,10 @@ def _faults(content: dict[str, Any]) -> list[str]:
         if name not in wrong:
             node = content[name]
             absent = object()
-            found = ((key, node.get(key, absent), hint) for key, hint in inner.items())
-            wrong += [f"{name}.{k}" for k, v, hint in found if v is absent or not conforms(v, hint)]
+            entries = ((key, node.get(key, absent), hint) for key, hint in inner.items())
+            wrong += [
+                f"{name}.{k}" for k, v, hint in entries if v is absent or not conforms(v, hint)
+            ]
     if "metrics" not in wrong:
         for name, metric in content["metrics"].items():
             if not isinstance(metric, dict) or not conforms(metric.get("mean"), float):

@@ -138,10 +138,10 @@ def _end_of_observations(batch: Batch) -> float:
 def _points(batch: Batch) -> list[tuple[str, dict[str, object], Series]]:
     """Return marker, style and series of targets, inside and beyond, and of observations."""
     target = {"color": "0.6", "markersize": 3, "label": "target"}
-    found = [(".", target, batch.target)]
+    parts = [(".", target, batch.target)]
     if batch.beyond is not None:
-        found.append((".", target, batch.beyond))
-    return [*found, ("o", {"color": "C1", "markersize": 3, "label": "observed"}, batch.observed)]
+        parts.append((".", target, batch.beyond))
+    return [*parts, ("o", {"color": "C1", "markersize": 3, "label": "observed"}, batch.observed)]
 
 
 def _draw_model(axis: Axes, x: Tensor, y: Tensor, later: Tensor) -> None:

@@ -50,19 +50,21 @@ def _render_table(table: Table) -> list[str]:
     columns = [[name, *cells] for name, *cells in zip(header, *rows, strict=True)]
     columns[1] = [header[1], *labels]
     widths = [max(3, *map(len, column)) for column in columns]
-    kept, room = [], WIDTH - 1
+    fitting, room = [], WIDTH - 1
     for i, width in enumerate(widths):
         if width + 3 <= room:
-            kept.append(i)
+            fitting.append(i)
             room -= width + 3
-    moved = [i for i in range(len(columns)) if i not in kept]
-    parts = [_aligned([columns[i] for i in kept], [widths[i] for i in kept])] if kept else []
+    moved = [i for i in range(len(columns)) if i not in fitting]
+    parts = (
+        [_aligned([columns[i] for i in fitting], [widths[i] for i in fitting])] if fitting else []
+    )
     details = []
     for i, row in enumerate(table.rows):
-        name = row[1] if 0 in kept else row[0]
+        name = row[1] if 0 in fitting else row[0]
         entries = [(table.header[j], row[j]) for j in moved if row[j] != NONE and j > 0]
         if entries or i in shortened:
-            number = "" if row[0] in ("", NONE) or 0 not in kept else f"{row[0]}: "
+            number = "" if row[0] in ("", NONE) or 0 not in fitting else f"{row[0]}: "
             details.append(_paragraph(f"{number}{name}", "- ", "  "))
             details += [_paragraph(f"{key}: {value}", "  - ", "    ") for key, value in entries]
     return parts + (["\n".join(details)] if details else [])
