@@ -8,7 +8,7 @@ import node_runner
 
 ROOT = Path(node_runner.__file__).parent
 FLOORS = (
-    {"disk", "errors", "streams"},
+    {"disk", "errors", "plotting", "streams"},
     {"ode", "fields", "nets", "training"},
     {"data"},
     {"flow", "latent", "odenet", "trajectory"},

@@ -37,6 +37,8 @@ LABELS = {
     )
     for label in labels
 }
+CLASS_NAMES = ("walking", "falling", "lying", "sitting", "standing up", "on all fours")
+CLASS_NAMES += ("sitting on the ground",)
 COLUMNS = ("sequence", "tag", "timestamp", "date", "x", "y", "z", "activity")
 TICK = 1e-7  # seconds of a timestamp
 SEED = 42  # of the split, the same for every seed of a run
@@ -73,6 +75,8 @@ class Activity:
     """
 
     name, shape, classes = "activity", (DIM,), 7
+
+    class_names = CLASS_NAMES
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .irregular import Measured, averaged, by_range, packed, released_scaling, scaled
-from .physionet_files import FEATURES, HOURS, Record, load, unknown
+from .physionet_files import FEATURES, HOURS, LABELS, Record, load, unknown
 from .scaling import scaling_of
 from .series import Batch, Batches, window
 
@@ -47,6 +47,9 @@ class PhysioNet:
     """
 
     name, shape, classes = "physionet", (len(FEATURES),), 2
+
+    features, time_axis = LABELS, ("time since admission (h)", float(HOURS))
+    class_names = ("survived", "died")
 
     def __init__(
         self,

@@ -23,6 +23,15 @@ MEASURED = (
     *("SysABP", "Temp", "TroponinI", "TroponinT", "Urine", "WBC"),
 )
 FEATURES = {name: i for i, name in enumerate((*FIXED, *MEASURED))}
+UNITS = {  # as on the challenge's page
+    **{"years": "Age", "cm": "Height", "kg": "Weight", "g/dL": "Albumin", "IU/L": "ALP ALT AST"},
+    **{"mg/dL": "Bilirubin BUN Cholesterol Creatinine Glucose", "mmol/L": "HCO3 Lactate Mg"},
+    **{"mmHg": "DiasABP MAP NIDiasABP NIMAP NISysABP PaCO2 PaO2 SysABP", "%": "HCT SaO2"},
+    **{"1/min": "HR RespRate", "mEq/L": "K Na", "cells/nL": "Platelets WBC", "°C": "Temp"},
+    **{"µg/L": "TroponinI TroponinT", "mL": "Urine"},
+}
+UNIT_OF = {name: unit for unit, names in UNITS.items() for name in names.split()}
+LABELS = tuple(f"{name} ({UNIT_OF[name]})" if name in UNIT_OF else name for name in FEATURES)
 OUTCOMES = Table(
     ("RecordID", "SAPS-I", "SOFA", "Length_of_stay", "Survival", "In-hospital_death"), delimiter=","
 )

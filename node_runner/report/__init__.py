@@ -1,4 +1,3 @@
-"""What runs came to, beside what was published: tables and figures from result.json files.
+"""Tables and figures of own and published results, read from result.json files."""
 
-Reads files only; it neither solves nor trains.
-"""
+__all__: list[str] = []

@@ -1,106 +1,129 @@
-"""A report from results: the papers' tables, and what else was run."""
+"""A report from results: the papers' tables, and all other runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from . import words
-from .document import Report, Section, Table
+from . import formatting
+from .document import Report, RunFolder, Section, Table
 from .files import Unusable
-from .how import NFE, evaluations, how
-from .published import PaperTable, load
-from .records import record
+from .flat_records import flat_record
+from .published import Papers, PaperTable
 from .results import Group
-from .rows import MISSING, Row, figure_of, numbered, others, rows_of
+from .run_details import NFE, format_nfe, run_details
+from .table_rows import (
+    MISSING,
+    TableRow,
+    main_figure,
+    number_rows,
+    rows_of_cell,
+    rows_without_cell,
+)
 
 LEGEND = (
     "± is the standard deviation over seeds (n - 1); s.e. the standard error over the test samples "
-    "of one seed. NFE forward and backward and memory are those of a training step at the end of "
-    "training (means of the last points of the log), test NFE those of the weights tested, of one "
-    "batch each. Published figures are read in the paper or the authors' code, or say how else "
-    "they are known."
+    "of one seed; * marks runs that deviate from the published protocol. NFE forward and backward "
+    "and memory are those of a training step at the end of training (means of the last points of "
+    "the log), test NFE those of the weights tested, of one batch each. Published figures were "
+    "read in the paper or the authors' code unless marked otherwise."
 )
 
 
-def compose(groups: Sequence[Group], unusable: Sequence[Unusable], paper: str | None) -> Report:
-    """The tables of one paper, whole; or those tables that have own results, and all other runs."""
+def compose(
+    groups: Sequence[Group], unusable: Sequence[Unusable], papers: Papers, paper: str | None
+) -> Report:
+    """Compose the tables of one paper; or all tables that have own results, and all other runs."""
     sections, records = [], []
     placed: set[int] = set()
-    for name, tables in load().items():
+    for name, tables in papers.items():
         for table in tables if paper in (None, name) else ():
-            rows = [row for cell in table.cells for row in rows_of(cell, groups)]
-            found = {id(row.group) for row in rows if row.group is not None}
-            placed |= found
-            if found or paper is not None:
-                sections.append(of_paper(table, rows))
-                records += [record(row, name, table) for row in rows]
+            rows = [row for cell in table.cells for row in rows_of_cell(cell, groups)]
+            own = {id(row.group) for row in rows if row.group is not None}
+            placed |= own
+            if own or paper is not None:
+                sections.append(_paper_section(table, rows))
+                records += [flat_record(row, name, table) for row in rows]
     if paper is None:
-        for title, rows in others([group for group in groups if id(group) not in placed]).items():
-            sections.append(of_runs(title, rows))
-            records += [record(row) for row in rows]
+        others = rows_without_cell([group for group in groups if id(group) not in placed])
+        for title, rows in others.items():
+            sections.append(_run_section(title, rows))
+            records += [flat_record(row) for row in rows]
     if unusable:
-        sections.append(of_unusable(unusable))
+        body = [[str(run.folder), run.state, run.message] for run in unusable]
+        table = Table(["run", "state", "message"], body)
+        sections.append(Section("Runs without figures", tables=[table]))
     sections.append(Section("How to read this", [LEGEND]))
     return Report(sections, records)
 
 
-def of_paper(table: PaperTable, rows: list[Row]) -> Section:
-    """Published beside own, and how either came about."""
+def _paper_section(table: PaperTable, rows: list[TableRow]) -> Section:
+    """Compose published and own figures, and the training behind both."""
     body = []
-    for number, row in numbered(rows):
+    for number, row in number_rows(rows):
         cell, decimals = row.cell, table.decimals(row.cell.unit)
-        unit = f" {cell.unit}".rstrip()
-        figure = f"{words.published(cell, decimals)}{unit}"
-        body.append([number, row.label, figure, own(row, decimals), seeds(row), row.less])
-        body[-1].append(words.beside(cell))
-    header = ["", "", "published", "own", "seeds", "own is less or other in", "published beside"]
-    if all(line[-1] == words.NONE for line in body):
+        published = formatting.format_published(cell, decimals)
+        body.append([number, row.label, published, _own(row, decimals), _seeds(row)])
+        body[-1] += [row.deviates_in, formatting.format_other_methods(cell)]
+    header = ["", "", "published", "own", "seeds", "own deviates in", "other methods"]
+    if all(line[-1] == formatting.NONE for line in body):
         header, body = header[:-1], [line[:-1] for line in body]
     notes = [f"{cell.label}: {cell.note}." for cell in table.cells if cell.note]
-    before, after = [f"{table.reference}; {table.source}."], [f"As published: {table.protocol}"]
-    ways, common = how(rows)
+    details, common = run_details(rows)
     return Section(
         f"{table.name}: {table.title}",
-        before,
-        [Table(header, body), *ways],
-        [*common, *after, *notes],
+        [f"{table.reference}; {table.source}."],
+        [Table(header, body), *details],
+        [*common, f"As published: {table.protocol}", *notes],
+        _folders(rows),
     )
 
 
-def of_runs(title: str, rows: list[Row]) -> Section:
-    """Runs side by side, in every metric of their test."""
-    main, _, unit = figure_of(rows[0].group, None)
+def _run_section(title: str, rows: list[TableRow]) -> Section:
+    """Compose the runs of a task with every metric of their tests."""
+    main, _, unit = main_figure(rows[0].group.first)
     names = dict.fromkeys(name for row in rows for name in row.group.first.metrics)
-    rest = [name for name in names if name not in (main, "test/nfe")]
-    shown = [name.removeprefix("test/") for name in rest]
-    header = ["", "", f"{main.removeprefix('test/')} ({unit})", NFE, *shown, "seeds"]
+    others = [name for name in names if name not in (main, "test/nfe")]
+    shown = [name.removeprefix("test/") for name in others]
+    figure = formatting.with_unit(main.removeprefix("test/"), unit)
+    header = ["", "", figure, "seeds", NFE, *shown]
     body = []
-    for number, row in numbered(rows):
-        spreads = [row.group.spread(name) for name in rest]
-        cells = [words.NONE if found is None else words.spread(found) for found in spreads]
-        body.append([number, row.label, own(row), evaluations(row), *cells, seeds(row)])
-    ways, common = how(rows, but=(NFE,))
-    return Section(title, [], [Table(header, body), *ways], common)
+    for number, row in number_rows(rows):
+        spreads = [row.group.spread(name) for name in others]
+        cells = [formatting.NONE if s is None else formatting.format_spread(s) for s in spreads]
+        body.append([number, row.label, _own(row), _seeds(row), format_nfe(row), *cells])
+    details, common = run_details(rows, skip=(NFE,))
+    return Section(title, [], [Table(header, body), *details], common, _folders(rows))
 
 
-def of_unusable(unusable: Sequence[Unusable]) -> Section:
-    rows = [[str(each.folder), each.state, each.message] for each in unusable]
-    return Section("Runs without figures", tables=[Table(["run", "state", "message"], rows)])
-
-
-def own(row: Row, decimals: int = 0) -> str:
-    """The headline figure of the runs, marked where they are less than the published one."""
+def _own(row: TableRow, decimals: int = 0) -> str:
+    """Format the main figure of the runs, marked where they deviate from the published protocol."""
     if row.group is None:
         return MISSING
     first = row.group.first
-    metric, factor, _ = figure_of(row.group, row.cell)
-    found = row.group.spread(metric, factor)
-    if found is None:
+    metric, factor, _ = main_figure(first, row.cell)
+    spread = row.group.spread(metric, factor)
+    if spread is None:
         return first.state if first.state != "done" else f"no {metric}"
-    lacking = "" if found.n == len(row.group.results) else f" ({found.n} of its seeds)"
-    mark = " *" if row.marks else ""
-    return words.spread(found, decimals) + lacking + mark
+    lacking = "" if spread.n == len(row.group.results) else f" ({spread.n} of its seeds)"
+    mark = " *" if row.deviations else ""
+    return formatting.format_spread(spread, decimals) + lacking + mark
 
 
-def seeds(row: Row) -> str:
-    return words.NONE if row.group is None else ", ".join(str(r.seed) for r in row.group.results)
+def _seeds(row: TableRow) -> str:
+    return formatting.NONE if row.group is None else formatting.format_seeds(row.group)
+
+
+def _folders(rows: list[TableRow]) -> list[RunFolder]:
+    """List the folders and pictures of the runs of numbered rows."""
+    return [
+        RunFolder(f"{number}: {row.label}, seed {result.seed}", result.folder, pictures)
+        for number, row in number_rows(rows)
+        for result in (row.group.results if row.group else ())
+        for pictures in [_pictures(result.folder)]
+    ]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = (folder / "figures").glob("*")
+    return sorted(file for file in files if file.suffix in (".png", ".gif"))

@@ -1,42 +1,30 @@
-"""result.json files: found, read, and checked."""
+"""Find, read and check result.json files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
-from typing import Any, get_type_hints
 
-from ..disk import read_json
 from ..errors import UserError
-from ..runs.annotations import conforms
+from ..runs.record import IncompleteRecord
 from .results import Complain, Result
-
-FIELDS = {name: hint for name, hint in get_type_hints(Result).items() if name != "folder"}
-NUMBER = float | None
-NESTED = {
-    "headline": {"metric": str, "unit": str, "factor": float},
-    "data": {"name": str, "part": str, "sizes": dict},
-    "nfe": dict.fromkeys(("forward", "backward", "evaluation"), NUMBER),
-    "memory": dict.fromkeys(("peak_mib", "saved_mib"), NUMBER),
-}
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """A run without figures, and why."""
+    """A run without figures: its state and the reason."""
 
     folder: Path
     state: str
     message: str
 
 
-def find(paths: Iterable[str], complain: Complain) -> list[Path]:
-    """The result.json files that are named or lie below the folders named, each once."""
-    found: dict[Path, Path] = {}
+def find_results(paths: Iterable[str], complain: Complain) -> list[Path]:
+    """Return the result.json files named or below the folders named, without duplicates."""
+    unique: dict[Path, Path] = {}
     for path in map(Path, paths):
-        files = [path] if path.is_file() else sorted(path.rglob("result.json"), key=by_number)
+        files = [path] if path.is_file() else sorted(path.rglob("result.json"), key=_by_number)
         if not path.exists():
             complain(f"{path}: there is no such file or folder")
         elif not files and not list(path.rglob("command.yaml")):
@@ -45,90 +33,39 @@ def find(paths: Iterable[str], complain: Complain) -> list[Path]:
                 "node-run (outputs)"
             )
         for file in files:
-            found.setdefault(file.resolve(), file)
-    return list(found.values())
+            unique.setdefault(file.resolve(), file)
+    return list(unique.values())
 
 
-def by_number(file: Path) -> list[tuple[int, str]]:
-    """Jobs of a sweep in their order: 2 before 10."""
+def _by_number(file: Path) -> list[tuple[int, str]]:
+    """Order the jobs of a sweep by number: 2 before 10."""
     return [(int(part) if part.isdecimal() else -1, part) for part in file.parts]
 
 
-def left_running(paths: Iterable[str]) -> Iterator[Unusable]:
-    """Runs that have begun and have no result yet."""
+def unfinished_runs(paths: Iterable[str]) -> Iterator[Unusable]:
+    """Yield the runs that were started and have no result yet."""
     begun = {
         file.parent.resolve(): file.parent
         for path in paths
-        for file in sorted(Path(path).rglob("command.yaml"), key=by_number)
+        for file in sorted(Path(path).rglob("command.yaml"), key=_by_number)
         if not (file.parent / "result.json").exists()
     }
     for folder in begun.values():
         yield Unusable(folder, "unfinished", "no result yet: running, or killed")
 
 
-def read(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[Unusable]]:
-    """The results in files, and the runs that came to nothing. What mode=sample left is neither:
-    it has drawn from a run and tested nothing.
+def read_results(files: Iterable[Path], complain: Complain) -> tuple[list[Result], list[Unusable]]:
+    """Read results, and the runs that failed before they had one. Folders of mode=sample are left
+    out: nothing was tested there.
     """
     results, unusable = [], []
     for file in files:
         try:
-            content = parse(file)
-            if content.get("mode") == "sample":
-                continue
-            missing = [name for name in FIELDS if name not in content]
-            if missing and content.get("state") == "failed":
-                unusable.append(Unusable(file.parent, "failed", str(content.get("message"))))
-                continue
-            if missing:
-                raise UserError(
-                    f"{file} lacks {', '.join(missing)}: another version of node_runner wrote it; "
-                    "run it again, or leave it out"
-                )
-            if wrong := faults(content):
-                raise UserError(f"{file} is damaged or of another version in {', '.join(wrong)}")
-            results.append(Result(file.parent, **{name: content[name] for name in FIELDS}))
+            result = Result.read(file)
+            if result.mode != "sample":
+                results.append(result)
+        except IncompleteRecord as error:
+            unusable.append(Unusable(error.folder, "failed", error.message))
         except UserError as error:
             complain(str(error))
     return results, unusable
-
-
-def parse(file: Path) -> dict[str, Any]:
-    try:
-        content = without_controls(read_json(file))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} holds no result of a run")
-    metrics = content.get("metrics")
-    for metric in metrics.values() if isinstance(metrics, dict) else ():
-        if isinstance(metric, dict) and metric.get("mean", nan) is None:
-            metric["mean"] = nan  # JSON has no other word for it
-    return content
-
-
-def without_controls(content: Any) -> Any:
-    """Nested values without the characters that a terminal would obey."""
-    if isinstance(content, dict):
-        return {without_controls(k): without_controls(v) for k, v in content.items()}
-    if isinstance(content, list):
-        return [without_controls(value) for value in content]
-    if isinstance(content, str):
-        return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in content)
-    return content
-
-
-def faults(content: dict[str, Any]) -> list[str]:
-    """The fields, and those within them, whose values are not of their type."""
-    wrong = [name for name, hint in FIELDS.items() if not conforms(content[name], hint)]
-    for name, inner in NESTED.items():
-        if name not in wrong:
-            node = content[name]
-            absent = object()
-            found = ((key, node.get(key, absent), hint) for key, hint in inner.items())
-            wrong += [f"{name}.{k}" for k, v, hint in found if v is absent or not conforms(v, hint)]
-    if "metrics" not in wrong:
-        for name, metric in content["metrics"].items():
-            if not isinstance(metric, dict) or not conforms(metric.get("mean"), float):
-                wrong.append(f"metrics.{name}")
-    return wrong

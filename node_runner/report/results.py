@@ -1,11 +1,11 @@
-"""What runs came to, and what several seeds of one came to together."""
+"""Results of runs, and groups of results over seeds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import nan
 from pathlib import Path
@@ -13,51 +13,32 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..disk import from_json, open_regular
+from ..runs.record import RunRecord
 
 Complain = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Result:
-    """One run: the content of its result.json, as ``node_runner.result`` writes it.
+class Result(RunRecord):
+    """Record of a run in its folder, with its curves.
 
     Attributes:
-        folder: of the run.
-        typed: the overrides that it was started with.
-        options: its whole configuration but for where and how long a call may run.
-        run: what an evaluation evaluated.
+        folder: Folder of the run.
     """
 
-    folder: Path
-    state: str
-    message: str | None
-    mode: str
-    task: str
-    cell: str | None
-    seed: int
-    run: str | None
-    typed: list[str]
-    options: dict[str, Any]
-    headline: dict[str, Any]
-    metrics: dict[str, dict[str, float]]
-    protocol: dict[str, Any]
-    data: dict[str, Any]
-    parameters: int
-    nfe: dict[str, float | None]
-    memory: dict[str, float | None]
-    steps: int
-    epochs: float
-    wall_seconds: float
-    device: str
-    versions: dict[str, str]
-    revision: str | None
+    folder: Path = Path()
+
+    @classmethod
+    def read(cls, file: Path) -> Result:
+        """Return the record in a file; errors are those of ``RunRecord.read``."""
+        return replace(super().read(file), folder=file.parent)
 
     def metric(self, name: str) -> float:
-        """The mean of a metric; NaN where there is none."""
+        """Return the mean of a metric, nan if there is none."""
         return self.metrics.get(name, {}).get("mean", nan)
 
     def curve(self, *tags: str) -> list[tuple[float, ...]]:
-        """The points (step, value of each tag) of metrics.jsonl that have all of these tags."""
+        """Return the points (step, value of each tag) of metrics.jsonl that have all the tags."""
         wanted = ("step", *tags)
         return [
             tuple(nan if point[tag] is None else point[tag] for tag in wanted)
@@ -85,8 +66,11 @@ class Spread:
     """A metric over seeds.
 
     Attributes:
-        sd: over n seeds, with n - 1 in its denominator; NaN for one.
-        standard_error: of one seed's mean, over the samples that it was tested on.
+        sd: Over n seeds, with n - 1 in its denominator; nan for one.
+        standard_error: Of the mean of one seed, over the test samples.
+
+    >>> Spread(0.42, 0.02, 3, nan).n
+    3
     """
 
     mean: float
@@ -97,7 +81,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """Results that differ in their seed alone, in its order."""
+    """Results that differ in their seed alone, in the order of seeds."""
 
     results: tuple[Result, ...]
 
@@ -106,38 +90,38 @@ class Group:
         return self.results[0]
 
     def mean(self, of: Callable[[Result], float | None]) -> float:
-        """Of a number, over the results that have it."""
+        """Return the mean of a number over the results that have it, nan if none has."""
         values = [value for value in map(of, self.results) if value is not None]
         return mean(values) if values else nan
 
     def spread(self, metric: str, factor: float = 1.0) -> Spread | None:
-        """A metric in units of 1 / factor; None where no result has it."""
-        found = [r.metrics[metric] for r in self.results if metric in r.metrics]
-        if not found:
+        """Return the spread of a metric times ``factor``; None if no result has the metric."""
+        measured = [r.metrics[metric] for r in self.results if metric in r.metrics]
+        if not measured:
             return None
-        values = [factor * each["mean"] for each in found]
+        values = [factor * value["mean"] for value in measured]
         n = len(values)
-        error = factor * found[0].get("standard_error", nan) if n == 1 else nan
+        error = factor * measured[0].get("standard_error", nan) if n == 1 else nan
         return Spread(mean(values), stdev(values) if n > 1 else nan, n, error)
 
 
 def groups(results: Iterable[Result], complain: Complain) -> list[Group]:
-    """Results by all that they have in common but the seed. A seed counts once."""
-    found: dict[str, dict[int, Result]] = {}
+    """Group results that differ in their seed alone. A seed counts once."""
+    alike: dict[str, dict[int, Result]] = {}
     for result in results:
-        seeds = found.setdefault(key(result), {})
+        seeds = alike.setdefault(key(result), {})
         other = seeds.setdefault(result.seed, result)
         if other is not result:
             complain(
-                f"seed {result.seed} is there twice with one configuration, in {other.folder} and "
-                f"in {result.folder}: a command was run twice; the second is left out"
+                f"seed {result.seed} was run twice with one configuration, in {other.folder} and "
+                f"in {result.folder}: the second is left out"
             )
-    together = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in found.values()]
-    return [Group(part) for whole in together for part in of_different_nets(whole)]
+    together = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in alike.values()]
+    return [Group(part) for whole in together for part in _split_repeated_nets(whole)]
 
 
-def of_different_nets(results: tuple[Result, ...]) -> list[tuple[Result, ...]]:
-    """Evaluations of one and the same net under several seeds are not several seeds."""
+def _split_repeated_nets(results: tuple[Result, ...]) -> list[tuple[Result, ...]]:
+    """Split evaluations of the same net with several seeds, which are not several seeds of it."""
     nets = {result.run for result in results}
     if results[0].mode == "evaluate" and len(nets) < len(results):
         return [(result,) for result in results]
@@ -145,7 +129,7 @@ def of_different_nets(results: tuple[Result, ...]) -> list[tuple[Result, ...]]:
 
 
 def key(result: Result) -> str:
-    """What has to be equal for two results to be averaged."""
+    """Return all that two results must have in common to be averaged."""
     options = {name: value for name, value in result.options.items() if name != "seed"}
     alike = [result.mode, result.state, result.cell, result.task, result.data, result.parameters]
     if result.mode == "evaluate":  # it is done, however long the net that it tests was trained

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from filelock import BaseFileLock
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ..errors import as_user_error
 from ..ode import SolveProgress, SolverError, observed
@@ -49,10 +49,9 @@ from ..training import (
 )
 from ..training.profile import profiler
 from ..training.randomness import unchanged_randomness
-from .config import dotted
 from .paths import relative
 from .schema import MODES_OF_EXISTING_RUN
-from .summary import record_of, summary
+from .summary import record_of, summary, typed_values
 
 log = logging.getLogger(__name__)
 
@@ -255,11 +254,6 @@ class Run:
     def parameters(self) -> int:
         return sum(p.numel() for p in self.task.parameters())
 
-    def _options(self) -> dict[str, object]:
-        """Return all options by dotted key, for TensorBoard's table."""
-        tree = OmegaConf.to_container(self.config, resolve=True)
-        return {key: value for key, value in dotted(tree) if not isinstance(value, dict)}
-
     def _finish(self, state: str, message: str | None) -> None:
         """Write everything that is still open, and the result last, so that what it names exists.
 
@@ -269,7 +263,7 @@ class Run:
         self.interrupt.deferred = True  # the little that is left is done first
         missing: OSError | None = None
         try:
-            self.logger.hparams(self._options(), self._final_metrics())
+            self.logger.hparams(typed_values(self.config, self.typed), self._final_metrics())
             self.logger.flush()
         except OSError as error:
             missing = error

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 INVOCATION_KEYS = ("mode", "run", "resume")  # of a call, not of the run
 PERMISSION_KEYS = ("trust", "accept_edits")  # given for one call, and never stored
-_NOT_REPLAYED = (*INVOCATION_KEYS, *PERMISSION_KEYS, "launcher", "sweep")
+NOT_REPLAYED = (*INVOCATION_KEYS, *PERMISSION_KEYS, "launcher", "sweep")
 # Options that do not affect the result: device, progress, paths.
 NEUTRAL_KEYS = ("runtime.device", "runtime.threads", "runtime.profile", "trainer.log_every")
 NEUTRAL_KEYS += ("trainer.progress", "trainer.checkpoint_every", "paths")
@@ -94,7 +94,7 @@ class StoredRun:
                     f"{file} holds {override.input_line}: nothing of hydra is taken from a stored "
                     "run; delete the line, and type it if you trust it"
                 )
-        return [o for o in overrides if o.key_or_group not in _NOT_REPLAYED and self._stays(o)]
+        return [o for o in overrides if o.key_or_group not in NOT_REPLAYED and self._stays(o)]
 
     def _stays(self, override: Override) -> bool:
         """Return whether the override leaves paths.out alone, or names where the run lies."""

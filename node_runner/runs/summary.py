@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from . import store
+from .config import has_prefix
 from .paths import relative, tensorboard, typed_option
 from .record import FILE, RunRecord
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["record_of", "summary"]
+__all__ = ["record_of", "summary", "typed_values"]
 
 PROTOCOL = ("solver", "eval_solver", "divergence", "eval_divergence", "regularizer", "optimizer")
 PROTOCOL += ("schedule",)
@@ -152,3 +154,16 @@ def _estimator(run: Run) -> list[tuple[str, str]]:
     count = node.get("count")
     probes = "" if count is None else f", {count} random probe{'s' * (count > 1)} a sample"
     return [("divergence", node["_target_"].rpartition(".")[2].lower() + probes)]
+
+
+def typed_values(config: DictConfig, typed: Sequence[str]) -> dict[str, object]:
+    """Return the typed options that affect the result with their values, by dotted name, for
+    TensorBoard's table; of a job of a sweep that is what the sweep set.
+    """
+    values = {}
+    for override in typed:
+        key, text = store.key_of(override), override.partition("=")[2]
+        if not has_prefix(key, (*store.NOT_REPLAYED, *store.NEUTRAL_KEYS, "hydra")):
+            value = OmegaConf.select(config, key.replace("/", "."), default=text)
+            values[key] = text if OmegaConf.is_config(value) else value
+    return values

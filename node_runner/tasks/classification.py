@@ -120,11 +120,11 @@ def classified(answer: Classified | Tensor) -> Classified:
 
 
 def draw_mistakes(wrong: list[tuple[Tensor, int, int]]) -> Figure:
-    """Images titled "true label: answer given"."""
+    """Draw images, each titled "true class: predicted class"."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.6), layout="constrained")
-    figure.suptitle("First mistakes on the test set (label: answer)")
+    figure.suptitle("First errors on the test set (true class: predicted class)")
     axes = list(figure.subplots(3, SHOWN // 3).flat)
     for axis in axes:
         axis.axis("off")

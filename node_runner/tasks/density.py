@@ -8,8 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ..flow import CNF, Divergence, Exact, Flow, Transport
-from ..flow.motion import animate, draw_trajectories
-from ..flow.picture import draw_flow, integrate_density, straightness
+from ..flow.plots import (
+    animate_flow,
+    draw_flow,
+    draw_trajectories,
+    integrate_density,
+    straightness,
+)
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Step
 
@@ -126,7 +131,7 @@ class Density(nn.Module):
             straight = straightness(flow, samples)
             figure = draw_trajectories(flow, noise, self.extent, straight)
             found.figures["trajectories"] = figure
-            found.animations["flow"] = animate(flow, noise, self.extent, self.grid // 2)
+            found.animations["flow"] = animate_flow(flow, noise, self.extent, self.grid // 2)
         return found
 
     def probe_spread(self, data: Data) -> dict[str, float]:

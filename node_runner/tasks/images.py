@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..flow import Divergence, Flow, Rademacher, Transport
-from ..flow.grid import draw_grid
+from ..flow.plots import draw_images
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline
 from .density import Density
@@ -102,13 +102,13 @@ class ImageDensity(Density):
             drawn = self.decode(flow, self.temperature * noise, data.shape)
             title = f"model samples at temperature {self.temperature:g}"
             arrays["samples"] = drawn
-            figures["samples"] = draw_grid(
+            figures["samples"] = draw_images(
                 {"test images": images[: self.samples] / 2**self.bits, title: drawn}
             )
         pairs = min(self.pairs, len(images) // 2)
         if pairs:
             ends = self.dequantised(images[: 2 * pairs], 0.5)
-            figures["interpolation"] = draw_grid(
+            figures["interpolation"] = draw_images(
                 {"between test images, through noise": self.between(flow, ends, data.shape)},
                 columns=STOPS,
             )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..data.events import Events
 from ..latent import Annealing, Inference, PointProcess, log_likelihood
-from ..latent.event_picture import draw_intensities
+from ..latent.plots import draw_intensities
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 from .series import check_features, forward_cost, kl_metrics

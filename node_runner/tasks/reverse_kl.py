@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data import energies
 from ..flow import Divergence, Flow, Transport, log_normal
-from ..flow.picture import density_on, draw_densities, square
+from ..flow.plots import draw_densities, evaluate_density, grid_points
 from ..ode import Solver
 from ..training import Data, Exhibit, Headline
 from .density import Density
@@ -69,10 +69,10 @@ class ReverseKL(Density):
         def target(points: Tensor) -> Tensor:
             return (-energies.energy(self.energy, points) - self.log_z).exp()
 
-        points = square(self.extent, self.grid, noise.device)
+        points = grid_points(self.extent, self.grid, noise.device)
         densities = {
-            "target": density_on(points, target),
-            "learned": density_on(points, learned),
+            "target": evaluate_density(points, target),
+            "learned": evaluate_density(points, learned),
         }
         samples = torch.cat([flow.transport(part).z for part in noise.split(2000)])
         figure = draw_densities(densities, samples, self.extent)

@@ -16,7 +16,7 @@ from ..latent import (
     evidence,
     squared_errors,
 )
-from ..latent.picture import curve_times, draw_between, draw_series
+from ..latent.plots import SeriesAxes, draw_interpolation, draw_series, plot_times
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 
@@ -105,7 +105,7 @@ class SeriesModelling(nn.Module):
         """
         found, batch = self.show(data), self.cast(next(iter(data.batches("test"))))
         model = self.model.evaluated_with(self.eval_solver)
-        times, beyond = curve_times(batch)
+        times, beyond = plot_times(batch)
         every = times if beyond is None else torch.cat((times, beyond))
         count = len(batch.target.times)
         wide = (times.expand(count, -1), None if beyond is None else beyond.expand(count, -1))
@@ -127,9 +127,10 @@ class SeriesModelling(nn.Module):
         """
         batch = self.cast(first(next(iter(data.batches("test"))), SHOWN))
         model = self.model.evaluated_with(self.eval_solver)
-        figures = {"series": draw_series(model, batch, FUTURES)}
+        labels = SeriesAxes.of(data)
+        figures = {"series": draw_series(model, batch, FUTURES, labels)}
         if isinstance(model, LatentModel):
-            figures["between"] = draw_between(model, batch)
+            figures["between"] = draw_interpolation(model, batch, labels)
         return Exhibit(figures)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..data.series import Batch
 from ..latent import Annealing, Inference, SeriesModel, evidence
 from ..ode import Solver
+from ..plotting import add_colour_bar
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 from .series import check_series, forward_cost, kl_metrics
 
@@ -155,7 +156,8 @@ class SeriesClassification(nn.Module):
             log_prob = self.classify(model, batch)[0].logsumexp(-2)
             known = counted(batch)
             pairs.append(torch.stack((batch.labels[known], log_prob.argmax(-1)[known])))
-        return Exhibit({"confusion": draw_confusion(torch.cat(pairs, 1).cpu(), data.classes)})
+        names = getattr(data, "class_names", tuple(map(str, range(data.classes))))
+        return Exhibit({"confusion": draw_confusion(torch.cat(pairs, 1).cpu(), names)})
 
 
 def picked(log_prob: Tensor, labels: Tensor) -> Tensor:
@@ -188,26 +190,31 @@ def area_under_curve(score: Tensor, label: Tensor) -> float:
     return ((below + up_to).double().mean() / (2 * len(negative))).item()
 
 
-def draw_confusion(pairs: Tensor, classes: int) -> Figure:
-    """Shares of the answers to each class; pairs (2, N) of labels and answers."""
-    from matplotlib.figure import Figure
+def draw_confusion(pairs: Tensor, names: Sequence[str]) -> Figure:
+    """Draw the confusion matrix, as shares of each true class and counts.
 
-    labels, answers = pairs
+    Args:
+        pairs: True and predicted classes, (2, N).
+        names: Name of each class.
+    """
+    from matplotlib.figure import Figure  # imported late: takes half a second
+
+    (labels, answers), classes = pairs, len(names)
     counts = torch.bincount(labels * classes + answers, minlength=classes**2).view(classes, classes)
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    side = 2.5 + 0.5 * classes
-    figure = Figure(figsize=(side, side), layout="constrained")
+    longest = max(map(len, names))
+    side, room = 1.2 + 0.55 * classes, 0.08 * longest  # inches; room is for the tick labels
+    figure = Figure(figsize=(side + room + 1.4, side + room), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    image = axis.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for i in range(classes):
         for j in range(classes):
-            dark = float(shares[i, j]) > 0.5
-            axis.text(
-                *(j, i, f"{shares[i, j]:.2f}\n{int(counts[i, j])}"),
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "black",
-            )
-    axis.set(xlabel="answer", ylabel="class", xticks=range(classes), yticks=range(classes))
+            colour = "white" if float(shares[i, j]) > 0.5 else "black"
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
+            axis.text(j, i, f"{shares[i, j]:.2f}\n{int(counts[i, j])}", **style)
+    axis.set(xlabel="predicted class", ylabel="true class")
+    tilted = {"rotation": 40, "ha": "right"} if longest > 2 else {}
+    axis.set_xticks(range(classes), names, **tilted)
+    axis.set_yticks(range(classes), names)
+    add_colour_bar(image, axis, "share of the true class")
     return figure

@@ -12,7 +12,7 @@ from ..data.trajectory import Trajectories
 from ..ode import Solver, Stats
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 from ..trajectory import Dynamics, Horizon
-from ..trajectory.picture import curve_times, draw_field, draw_states
+from ..trajectory.plots import curve_times, draw_field, draw_states
 
 
 class Trajectory(nn.Module):
@@ -114,7 +114,7 @@ class Trajectory(nn.Module):
             fields = {"true": data.system.f, **fields}
             scalars["field/error"] = field_error(dynamics.rate, data.system.f, batch.target)
         if data.shape == (2,):
-            figures["field"] = draw_field(shown, times, curves, fields)
+            figures["field"] = draw_field(shown, times, curves, fields, data.states)
         return Exhibit(figures, scalars, {"times": times + data.origin, "states": curves})
 
     def by_state(self, batch: Batch, states: tuple[str, ...]) -> dict[str, float]:

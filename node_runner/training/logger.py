@@ -95,8 +95,8 @@ class Logger:
         return path
 
     def hparams(self, options: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-        """Write options and final metrics for TensorBoard's table, into the run's own event file
-        (``add_hparams`` would open a second run beside it).
+        """Write the options that distinguish this run, and final metrics, for TensorBoard's table
+        of hyperparameters, into the run's own event file (``add_hparams`` would open a second run).
         """
         plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in options.items()}
         for summary in hparams(plain, dict(metrics)):

@@ -1,7 +1,9 @@
-"""Folders of runs as node-run leaves them. test_real_runs.py holds CONTENT against a real one."""
+"""Folders of runs as node-run leaves them. test_real_runs.py compares CONTENT with a real one."""
 
 import json
 from copy import deepcopy
+
+from node_runner.report.files import find_results, read_results
 
 CONTENT = {
     "state": "done",
@@ -71,7 +73,7 @@ def metrics_with(error, **others):
 def evaluation(folder, tol, nfe, run="a run", seed=0, more=None, **metrics):
     """One of a sweep over tolerances."""
     protocol = deepcopy(CONTENT["protocol"])
-    protocol["eval_solver"]["rtol"] = tol
+    protocol["eval_solver"] |= {"rtol": tol, "atol": tol}
     return leave(
         folder,
         mode="evaluate",
@@ -98,3 +100,12 @@ def curve(folder, tags, points):
 def odenet(**changes):
     """What makes a run the ODE-Net of Chen et al. 2018, table 1."""
     return {"cell": "node.table1.odenet", "typed": ["experiment=node.table1.odenet"], **changes}
+
+
+def results_in(*folders):
+    """The results below folders, none of which may be complained of."""
+
+    def complain(line):
+        raise AssertionError(line)
+
+    return read_results(find_results(map(str, folders), complain), complain)[0]

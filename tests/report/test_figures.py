@@ -3,70 +3,79 @@
 import json
 
 import pytest
-from report_cases import curve, evaluation, leave
+from report_cases import CONTENT, curve, evaluation, leave, results_in
 
 from node_runner.report import figures
 from node_runner.report.curves import NothingToDraw
-from node_runner.report.files import find, read
 
-
-def nobody(line):
-    raise AssertionError(line)
+TAGS = ["nfe/forward", "cost/jacobian", "time/trained_s", "validation/error", "cost/kinetic"]
 
 
 @pytest.fixture
 def results(tmp_path):
-    """Evaluations of two nets at three tolerances, and two trained runs with all their curves."""
-    for run in ("one", "two"):
+    """Two nets, one of them with two seeds: trained, and evaluated at three tolerances."""
+    for name, seed in (("adam", 0), ("adam", 1), ("sgd", 0)):
+        typed = ["task=odenet_mnist", f"optimizer={name}"]
+        options = {**CONTENT["options"], "optimizer": name}
+        run = leave(tmp_path / f"{name}{seed}", seed=seed, typed=typed, options=options)
+        rows = [(20 + i + 2 * seed, 0.1 * i, 5.0 * i, 0.1 / (i + 1), i) for i in range(5)]
+        curve(run, TAGS, rows)
         for i, tol in enumerate((1e-1, 1e-2, 1e-3)):
-            integral = 1 - tol * (2 if run == "two" else 1)
-            folder, seed = tmp_path / run / str(i), int(run == "two")
-            evaluation(folder, tol, 14 + 6 * i, run, seed=seed, density__integral=integral)
-    tags = ["nfe/forward", "cost/jacobian", "time/trained_s", "validation/error", "cost/kinetic"]
-    for seed in (0, 1):
-        typed = ["task=odenet_mnist", f"seed={seed}"]
-        run = leave(tmp_path / f"s{seed}", seed=seed, typed=typed)
-        curve(run, tags, [(20 + i, 0.1 * i, 5.0 * i, 0.1 / (i + 1), i) for i in range(5)])
-    return read(find([str(tmp_path)], nobody), nobody)[0]
+            folder, nfe = tmp_path / f"e{name}{seed}" / str(i), 14 + 6 * i + 2 * seed
+            integral = 1 - tol * (1 + seed)
+            evaluation(
+                folder, tol, nfe, str(run), seed, {"optimizer": name}, density__integral=integral
+            )
+    return results_in(tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in figures.names() if name != "matching"])
-def test_a_figure_has_a_line_for_each_run(name, results, tmp_path):
+def test_a_figure_has_a_curve_for_each_net_and_a_band_over_seeds(name, results):
     figure = figures.draw(name, results)
     for axis in figure.axes:
         drawn = [line for line in axis.lines if len(line.get_xdata()) > 2]
         assert len(drawn) == 2
+        assert len(axis.collections) == (0 if name == "nfe_jacobian" else 1)
         assert axis.get_xlabel() and axis.get_ylabel()
         labels = [text.get_text() for text in axis.get_legend().get_texts()]
-        assert len(set(labels)) == 2
+        assert len(set(labels)) == len(labels) and any("2 seeds" in label for label in labels)
+
+
+def test_a_figure_is_written_in_three_formats_and_its_legends_cover_no_axes(results, tmp_path):
+    figure = figures.draw("figure3", results)
+    for _ in range(2):
+        figure.draw_without_rendering()
+    for axis in figure.axes:
+        assert not any(axis.get_legend().get_window_extent().overlaps(a.bbox) for a in figure.axes)
+    name = "backward_nfe"
     picture = figures.save(name, results, tmp_path)
     assert picture.svg.lstrip().startswith("<?xml") and "<svg" in picture.svg
-    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"{name}.{kind}").stat().st_size > 5_000
 
 
 @pytest.mark.parametrize("name", figures.names())
 def test_without_what_it_shows_a_figure_says_what_would_have_it(name, tmp_path):
-    leave(tmp_path / "a")
-    results, _ = read(find([str(tmp_path)], nobody), nobody)
-    with pytest.raises(NothingToDraw, match="no (evaluation|run) has"):
-        figures.draw(name, results)
+    for results in ([], results_in(leave(tmp_path / "a"))):
+        with pytest.raises(NothingToDraw, match="no (evaluation|run) has"):
+            figures.draw(name, results)
 
 
-def line_of(name, results):
-    figure = figures.draw(name, results)
-    return figure.axes[0].lines[0].get_xydata().tolist()
+def test_curves_are_means_over_seeds(results):
+    def first(name):
+        return figures.draw(name, results).axes[0].lines[0].get_xydata().tolist()
 
-
-def test_the_lines_are_the_results(results):
-    assert line_of("error_nfe", results) == [[14, 1e-3], [20, 1e-3], [26, 1e-3]]
-    assert line_of("backward_nfe", results) == [[14, 14], [20, 20], [26, 26]]
-    density = line_of("density_tolerance", results)
+    assert first("error_nfe") == [[15, 1e-3], [21, 1e-3], [27, 1e-3]]
+    assert first("backward_nfe") == [[15, 15], [21, 21], [27, 27]]
+    density = first("density_tolerance")
     assert [x for x, _ in density] == [1e-3, 1e-2, 1e-1]
-    assert [y for _, y in density] == pytest.approx([1e-3, 1e-2, 1e-1])
-    assert line_of("accuracy_nfe", results)[0] == [14, pytest.approx(98.5)]
-    assert line_of("nfe_training", results)[:2] == [[10, 20], [20, 21]]
-    assert line_of("nfe_jacobian", results)[:2] == [[0, 20], [0.1, 21]]
-    assert line_of("bits_time", results)[:2] == [[0, 0.1], [5.0, 0.05]]
+    assert [y for _, y in density] == pytest.approx([1.5e-3, 1.5e-2, 1.5e-1])
+    assert first("accuracy_nfe")[0] == [15, pytest.approx(98.5)]
+    assert first("nfe_training")[:2] == [[10, 21], [20, 22]]
+    assert first("nfe_jacobian")[:2] == [[0, 21], [0.1, 22]]
+    assert first("bits_time")[:2] == [[0, pytest.approx(10)], [5.0, pytest.approx(5)]]  # %
+    band = figures.draw("nfe_training", results).axes[0].collections[0].get_paths()[0]
+    assert band.get_extents().get_points()[:, 1].tolist() == [20, 26]
 
 
 def test_steps_that_are_fixed_have_no_tolerance_to_be_drawn_at(tmp_path):
@@ -75,28 +84,42 @@ def test_steps_that_are_fixed_have_no_tolerance_to_be_drawn_at(tmp_path):
         content = json.loads((run / "result.json").read_text())
         content["protocol"]["eval_solver"]["step_size"] = 0.5 / (i + 1)
         (run / "result.json").write_text(json.dumps(content))
-    results, _ = read(find([str(tmp_path)], nobody), nobody)
+    results = results_in(tmp_path)
     with pytest.raises(NothingToDraw):
         figures.draw("density_tolerance", results)
+    (line,) = figures.draw("error_nfe", results).axes[0].lines
+    assert len(line.get_xdata()) == 3
 
 
-def test_evaluations_of_other_options_are_lines_of_their_own(tmp_path):
-    for ratio in (1.0, 0.01):
-        for i, tol in enumerate((1e-1, 1e-3)):
-            more = {"atol_ratio": ratio}
-            evaluation(tmp_path / f"{ratio}{tol}", tol, 14 + 6 * i, more=more)
-    results, _ = read(find([str(tmp_path)], nobody), nobody)
-    assert len(figures.draw("error_nfe", results).axes[0].lines) == 2
+UNLIKE = {
+    "options": lambda i: {"more": {"atol_ratio": i}},
+    "one seed of two runs": lambda i: {"run": f"run {i}"},
+    "one net with two seeds": lambda i: {"seed": i},
+}
 
 
-def test_runs_of_another_task_are_not_drawn_on_one_axis_of_nats(results, tmp_path):
-    other = leave(tmp_path / "other", task="another", typed=["task=another"])
-    curve(other, ["time/trained_s", "validation/error"], [(1, 1), (2, 2)])
-    both = [*results, *read(find([str(other)], nobody), nobody)[0]]
-    assert len(figures.draw("bits_time", both).axes[0].lines) == 2
+@pytest.mark.parametrize("name", UNLIKE)
+def test_evaluations_of_unlike_nets_are_not_joined(name, tmp_path):
+    for i in range(2):
+        for tol, nfe in ((1e-1, 14), (1e-3, 26)):
+            evaluation(tmp_path / f"{i}{tol}", tol, nfe, **UNLIKE[name](i))
+    (axis,) = figures.draw("error_nfe", results_in(tmp_path)).axes
+    assert [len(line.get_xdata()) for line in axis.lines] == [2, 2] and not axis.collections
 
 
-def test_without_runs_there_is_nothing_to_draw():
-    for name in figures.names():
-        with pytest.raises(NothingToDraw):
-            figures.draw(name, [])
+def test_no_axis_mixes_units(results, tmp_path):
+    headline = {"metric": "mse", "unit": "", "factor": 1.0}
+    other = {"task": "another", "headline": headline}
+    other["data"] = {"name": "physionet", "part": "whole", "sizes": {}}
+    folder = tmp_path / "other"
+    run = leave(folder / "run", metrics={"test/mse": {"mean": 1}}, **other)
+    curve(run, ["time/trained_s", "validation/mse"], [(1, 1), (2, 2)])
+    for tol in (1e-1, 1e-2):
+        path = evaluation(folder / str(tol), tol, 5, test__mse=0.002) / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | other))
+    both = [*results, *results_in(folder)]
+    for name in ("bits_time", "metric_tolerance"):
+        axes = figures.draw(name, both).axes
+        assert [len(axis.lines) for axis in axes] == [2, 1]
+        assert "%" in axes[0].get_ylabel() and "x 1e-3" in axes[1].get_ylabel()
+    assert axes[1].lines[0].get_ydata().tolist() == [2, 2]

@@ -17,10 +17,10 @@ EXPERIMENTS = sorted(
 def test_a_cell_is_a_number_with_its_source(cell):
     assert isinstance(cell.value, (int, float))
     assert cell.label and cell.metric.startswith("test/") and cell.factor > 0
-    assert {cell.sure, cell.hours_sure, cell.beside_sure} <= set(SURE)
+    assert {cell.sure, cell.hours_sure, cell.other_methods_sure} <= set(SURE)
     assert cell.sd is None or 0 < cell.sd < abs(cell.value)
     assert cell.budget is None or (cell.budget.sure in SURE and spent(cell.budget))
-    for value in cell.beside.values():
+    for value in cell.other_methods.values():
         numbers = value if isinstance(value, list) else [value]
         assert all(isinstance(number, (int, float)) for number in numbers)
         assert len(numbers) <= 2

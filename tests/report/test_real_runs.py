@@ -1,10 +1,13 @@
-"""What node-run leaves is what node-report reads."""
+"""node-report reads the runs of node-run."""
 
 import json
 
 import pytest
 from forked import node_run
 from report_cases import CONTENT
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from test_cli import SMALL
 
 from node_runner.report.cli import main
@@ -42,9 +45,23 @@ def test_seeds_are_put_together_and_figures_drawn(outputs, tmp_path, capsys):
     assert ended.value.code == 0, capsys.readouterr().err
     text = (tmp_path / "report.md").read_text()
     assert "## ffjord_toy: runs" in text and "## ffjord_toy: evaluations" in text
-    row = next(line for line in text.splitlines() if line.startswith("| 1 ") and "0, 1" in line)
+    row = next(line for line in text.splitlines() if "seeds 0, 1" in line)
     assert "±" in row and "s.e." not in row
     for name in ("nfe_training", "nfe_jacobian", "bits_time", "density_tolerance"):
         assert f"({name}.png)" in text
         assert (tmp_path / f"{name}.svg").exists()
     assert "error_nfe" not in text  # a flow's solves are not measured
+
+
+def test_the_hyperparameters_of_tensorboard_are_what_was_typed(outputs):
+    run = next(outputs.rglob("1/result.json")).parent
+    events = EventAccumulator(str(run / "tb")).Reload()
+    content = events.SummaryMetadata(SESSION_START_INFO_TAG).plugin_data.content
+    shown = dict(HParamsPluginData.FromString(content).session_start_info.hparams)
+    typed = [
+        option.split("=")[0] for option in json.loads((run / "result.json").read_text())["typed"]
+    ]
+    assert set(typed) - set(shown) == {"runtime.threads", "trainer.log_every"}
+    assert set(shown) < set(typed)
+    assert shown["trainer.max_steps"].number_value == 12
+    assert shown["regularizer"].string_value == "jacobian"

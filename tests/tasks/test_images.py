@@ -202,7 +202,7 @@ def test_an_exact_likelihood_has_no_spread_and_pictures_can_be_left_out():
 @torch.no_grad()
 def test_test_images_are_scaled_by_their_bits(monkeypatch):
     panels = []
-    monkeypatch.setattr(images, "draw_grid", lambda shown, columns=8: panels.append(shown))
+    monkeypatch.setattr(images, "draw_images", lambda shown, columns=8: panels.append(shown))
     data = Squares(bits=5)
     task(bits=5, samples=4).show(data)
     expected = next(data.batches("test"))[:4] / 32

@@ -116,7 +116,7 @@ def test_target_and_learned_density_are_shown_and_kept():
     """The ring of u1 keeps off the wall: the picture holds its mass."""
     task = matching(grid=80)
     found = task.show(Noise(0, CPU, test_size=500))
-    titles = [axis.get_title() for axis in found.figures["density"].axes]
+    titles = [axis.get_title() for axis in found.figures["density"].axes if axis.get_title()]
     assert titles == ["target", "learned", "model samples"]
     cell = (8 / 80) ** 2
     target, learned = (found.arrays[f"density_{name}"] for name in ("target", "learned"))

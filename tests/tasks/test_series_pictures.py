@@ -1,13 +1,15 @@
-"""The pictures of series show what the data and the model say."""
+"""Plots of series: observations, samples and bands, in the data's units."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 from series_cases import settings
 
 from node_runner.data.periodic import Periodic
+from node_runner.data.scaling import Scaling
 from node_runner.data.spirals import Spirals
 from node_runner.tasks.series import FUTURES, SHOWN, first
 
@@ -54,11 +56,14 @@ def test_series_are_shown_as_they_are_with_samples_of_the_model(name):
 @torch.no_grad()
 def test_a_single_feature_is_drawn_against_time_up_to_the_last_one_asked_for(kind):
     data = Periodic(0, CPU, task=kind, **SIZES)
-    curves, points = drawn(small("latent_rnn", "latent_periodic").show(data).figures["series"])
+    figure = small("latent_rnn", "latent_periodic").show(data).figures["series"]
+    curves, points = drawn(figure)
     assert max(curve[:, 0].max() for curve in curves) == data.times[-1]
     assert torch.equal(points[0][:, 0], data.times[: data.known])
-    later = [curve for curve in curves if curve[0, 0] > data.times[data.known - 1]]
-    assert len(later) == (SHOWN * FUTURES if kind == "extrapolation" else 0)
+    later = [curve for curve in curves if curve[-1, 0] > data.times[data.known - 1]]
+    assert len(later) == (SHOWN if kind == "extrapolation" else 0)
+    bands = [axis.collections for axis in figure.axes]
+    assert {len(band) for band in bands} == {2 if kind == "extrapolation" else 1}
     observed = next(iter(data.batches("test"))).observed
     shown = torch.stack((observed.times, observed.values[:, :, 0]), 2)[:SHOWN]
     assert torch.equal(torch.stack([row for row in points if len(row) == 30]), shown)
@@ -74,3 +79,20 @@ def test_the_line_between_two_series_ends_at_what_they_decode_to():
     expected = task.model.decode(task.model.encoder(batch.observed).mean[:, None], times)[:, :, 0]
     torch.testing.assert_close(curves[0], expected[0], rtol=0, atol=1e-3)
     torch.testing.assert_close(curves[-1], expected[-1], rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+def test_series_are_drawn_in_the_units_of_the_data_with_their_names():
+    data = Periodic(0, CPU, **SIZES)
+    plain, _ = drawn(small("latent_rnn", "latent_periodic").show(data).figures["series"])
+    data.scaling = Scaling(np.array([100.0]), np.array([10.0]))
+    data.features, data.time_axis = ("level (cm)",), ("time (h)", 24.0)
+    figure = small("latent_rnn", "latent_periodic").show(data).figures["series"]
+    moved, points = drawn(figure)
+    assert figure.axes[0].get_ylabel() == "level (cm)"
+    assert {axis.get_xlabel() for axis in figure.axes} == {"time (h)"}
+    observed = next(iter(data.batches("test"))).observed
+    shown = next(row for row in points if len(row) == 30)
+    torch.testing.assert_close(shown[:, 0], 24 * observed.times[0])
+    torch.testing.assert_close(shown[:, 1], 100 + 10 * observed.values[0, :, 0])
+    assert moved[0][-1, 0] == pytest.approx(24 * plain[0][-1, 0].item())

@@ -193,7 +193,9 @@ def test_a_start_is_the_first_value_of_each_state():
 def test_the_field_is_shown_in_the_plane_and_states_in_time():
     data, task = Simulated(0, CPU, "spiral", observations=20, trajectories=2, missing=0.2), made()
     found = task.show(data)
-    assert [axis.get_title() for axis in found.figures["field"].axes] == ["true", "learned"]
+    true, learned, bar = found.figures["field"].axes
+    assert (true.get_title(), learned.get_title()) == ("true", "learned")
+    assert (true.get_xlabel(), true.get_ylabel()) == ("x", "y") and bar.get_ylabel()
     assert [axis.get_ylabel() for axis in found.figures["states"].axes] == ["x", "", "y", ""]
     wanted = {"field/error", "rmse/x", "rmse/y", "rmse_beyond/x", "rmse_beyond/y"}
     assert set(found.scalars) == wanted

@@ -1,31 +1,22 @@
-"""Speed for accuracy at test time, without training again (Chen et al. 2018, section 3.1)."""
+"""Chen et al. 2018, section 3.1: speed against accuracy of classifiers at test time."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from math import nan
-from typing import TYPE_CHECKING
 
-from ..curves import draw, evaluations
+from ..curves import evaluation_panel
 from ..results import Result
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-TITLE = "Accuracy against evaluations at test time"
+TITLE = "Accuracy against function evaluations at test time"
 
 
-def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """A trained classifier, tested at several tolerances."""
-
-    def nfe(result: Result) -> float:
-        return result.nfe["evaluation"] or nan
-
-    draw(
-        axis,
-        evaluations(results, nfe, lambda r: 100 * (1 - r.metric("test/error")), "test/error"),
-    )
-    axis.set(xlabel="NFE of a test batch", ylabel="accuracy, %")
+def _nfe(result: Result) -> float:
+    return result.nfe["evaluation"] or nan
 
 
+def _accuracy(result: Result) -> float:
+    return 100 * (1 - result.metric("test/error"))
+
+
+panel = evaluation_panel(
+    _nfe, _accuracy, "test/error", xlabel="NFE of a test batch", ylabel="accuracy (%)"
+)
 PANELS = (panel,)

@@ -1,4 +1,4 @@
-"""Finlay et al. 2020: what is learned against the hours it takes."""
+"""Finlay et al. 2020: validation metric against training time."""
 
 from __future__ import annotations
 
@@ -7,47 +7,53 @@ from typing import TYPE_CHECKING
 
 from numpy import interp
 
-from ..curves import draw, of_training
+from ..curves import draw_curves, split_by, training_curves
+from ..formatting import time_unit, with_unit
 from ..results import Result
-from ..words import unit_of
+from ..table_rows import main_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "Validation against time of training"
+TITLE = "Validation against training time"
+BITS = "validation/bits_per_dim"
+
+
+def split(results: Sequence[Result]) -> list[list[Result]]:
+    """Split trained runs by metric, task and data set: values of others are not comparable."""
+    trained = [result for result in results if result.mode == "train" and _points(result)]
+    return split_by(trained, lambda r: (_tag(r), r.task, r.data["name"]))
 
 
 def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """Time without pauses; bits/dim where a task has them, else its headline metric. Of one task
-    and data set, that with the most points: the nats of others are not comparable.
-    """
-    found: dict[str, int] = {}
-    for result in results:
-        if result.mode == "train":
-            found[kind(result)] = found.get(kind(result), 0) + len(points(result))
-    chosen = max(found, key=found.get, default="")
-    lines = of_training(results, lambda r: points(r) if kind(r) == chosen else [], "validation/")
-    unit, length = unit_of(max(x for line in lines for x in line.x))
-    draw(axis, [line._replace(x=[x / length for x in line.x]) for line in lines])
-    axis.set(xlabel=unit, ylabel=chosen)
+    """Draw bits/dim, or else the task's main metric, against time without pauses."""
+    curves = training_curves(results, _points, "validation/ and time/trained_s")
+    unit, length = time_unit(max(x for curve in curves for x in curve.x))
+    draw_curves(axis, [curve._replace(x=[x / length for x in curve.x]) for curve in curves])
+    first, tag = results[0], _tag(results[0])
+    name = f"{tag.replace('/', ' ')} on {first.data['name']}"
+    axis.set(xlabel=f"training time ({unit})", ylabel=with_unit(name, _unit(first, tag)[0]))
 
 
-def points(result: Result) -> list[tuple[float, ...]]:
-    """Seconds of training and validation, where both were recorded."""
-    times = result.curve("time/trained_s")
+def _points(result: Result) -> list[tuple[float, ...]]:
+    """Return step, seconds of training and metric, where both were recorded."""
+    times, tag = result.curve("time/trained_s"), _tag(result)
     if not times:
         return []
     steps, seconds = zip(*times, strict=True)
-    return [(interp(step, steps, seconds), value) for step, value in result.curve(tag(result))]
+    factor = _unit(result, tag)[1]
+    return [(step, interp(step, steps, seconds), factor * y) for step, y in result.curve(tag)]
 
 
-def tag(result: Result) -> str:
-    bits = "validation/bits_per_dim"
-    return bits if result.curve(bits) else f"validation/{result.headline['metric']}"
+def _tag(result: Result) -> str:
+    return BITS if result.curve(BITS) else f"validation/{result.headline['metric']}"
 
 
-def kind(result: Result) -> str:
-    return f"{tag(result)}, {result.task} on {result.data['name']}"
+def _unit(result: Result, tag: str) -> tuple[str, float]:
+    if tag == BITS:
+        return "bits/dim", 1.0
+    _, factor, unit = main_figure(result)
+    return unit, factor
 
 
 PANELS = (panel,)

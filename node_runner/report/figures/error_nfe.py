@@ -1,24 +1,14 @@
-"""Chen et al. 2018, figure 3a."""
+"""Chen et al. 2018, figure 3a: error of trained nets, solved at several tolerances."""
 
-from __future__ import annotations
+from ..curves import evaluation_panel
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+TITLE = "Numerical error against function evaluations"
 
-from ..curves import draw, evaluations
-from ..results import Result
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-TITLE = "Numerical error against evaluations"
-
-
-def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """A trained net, solved at several tolerances."""
-    nfe, error = "solve/nfe_forward", "solve/error"
-    draw(axis, evaluations(results, lambda r: r.metric(nfe), lambda r: r.metric(error), error))
-    axis.set(xlabel="NFE forward", ylabel="|y - y*| / |y*|", yscale="log")
-
-
+panel = evaluation_panel(
+    "solve/nfe_forward",
+    "solve/error",
+    xlabel="NFE forward",
+    ylabel="relative error |y - y*| / |y*|",
+    yscale="log",
+)
 PANELS = (panel,)

@@ -1,24 +1,8 @@
-"""Chen et al. 2018, figure 3d."""
+"""Chen et al. 2018, figure 3d: means over the steps between two points of the log."""
 
-from __future__ import annotations
+from ..curves import training_panel
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+TITLE = "Function evaluations over training"
 
-from ..curves import draw, of_training
-from ..results import Result
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-TITLE = "Evaluations over training"
-
-
-def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """Means over the steps between two points of the log."""
-    tag = "nfe/forward"
-    draw(axis, of_training(results, lambda r: r.curve(tag), tag), marker="")
-    axis.set(xlabel="step", ylabel="NFE forward")
-
-
+panel = training_panel("nfe/forward", "NFE forward")
 PANELS = (panel,)

@@ -1,26 +1,15 @@
-"""Chen et al. 2018, figure 3b."""
+"""Chen et al. 2018, figure 3b: time of a solve of trained nets at several tolerances."""
 
-from __future__ import annotations
+from ..curves import evaluation_panel
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+TITLE = "Time against function evaluations"
 
-from ..curves import draw, evaluations
-from ..results import Result
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-TITLE = "Time against evaluations"
-
-
-def panel(axis: Axes, results: Sequence[Result]) -> None:
-    """A trained net, solved at several tolerances; the axes begin at zero."""
-    nfe, time = "solve/nfe_forward", "solve/forward_ms"
-    draw(axis, evaluations(results, lambda r: r.metric(nfe), lambda r: r.metric(time), time))
-    axis.set(xlabel="NFE forward", ylabel="ms of a solve")
-    axis.set_xlim(left=0)
-    axis.set_ylim(bottom=0)
-
-
+panel = evaluation_panel(
+    "solve/nfe_forward",
+    "solve/forward_ms",
+    xlabel="NFE forward",
+    ylabel="time per solve (ms)",
+    xlim=(0, None),
+    ylim=(0, None),
+)
 PANELS = (panel,)

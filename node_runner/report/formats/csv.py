@@ -1,4 +1,4 @@
-"""Comma-separated values: a line for each row, raw numbers, empty where there is none."""
+"""Comma-separated values: a line for each row, raw numbers, empty for missing ones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ..document import Report
 
 
 def render(report: Report) -> str:
-    """The columns are those of all records."""
+    """Render the records; the columns are those of all of them."""
     columns = list(dict.fromkeys(name for record in report.records for name in record))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for record in report.records:
-        writer.writerow({name: plain(value) for name, value in record.items()})
+        writer.writerow({name: _plain(value) for name, value in record.items()})
     return text.getvalue()
 
 
-def plain(value: object) -> object:
-    """Text that a spreadsheet would compute, it is to show."""
+def _plain(value: object) -> object:
+    """Return a value as text; a spreadsheet must not evaluate it as a formula."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
         return f"'{value}"
     return "" if value is None or (isinstance(value, float) and isnan(value)) else value

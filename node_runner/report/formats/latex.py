@@ -1,10 +1,10 @@
-"""LaTeX: tables to be read in by a paper that loads booktabs and graphicx."""
+"""LaTeX tables and figures for a paper that loads booktabs and graphicx."""
 
 from __future__ import annotations
 
 from ..document import Report, Section, Table
 
-MARKS = {
+ESCAPED = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
@@ -20,27 +20,28 @@ MARKS = {
 
 
 def render(report: Report) -> str:
-    parts = ["% \\usepackage{booktabs,graphicx}", *map(of_section, report.sections)]
+    """Render a report."""
+    parts = ["% \\usepackage{booktabs,graphicx}", *map(_section, report.sections)]
     for picture in report.pictures:
         parts.append(
             "\\begin{figure}\n\\centering\n"
-            f"\\includegraphics[width=\\linewidth]{{{picture.name}.png}}\n"
-            f"\\caption{{{escape(picture.title)}}}\n\\end{{figure}}"
+            f"\\includegraphics[width=\\linewidth]{{{picture.name}.pdf}}\n"
+            f"\\caption{{{_escape(picture.title)}}}\n\\end{{figure}}"
         )
     return "\n\n".join(parts) + "\n"
 
 
-def of_section(section: Section) -> str:
-    caption = escape(" ".join([f"{section.title}.", *section.before]))
-    tables = "\n\n\\medskip\n".join(map(tabular, section.tables))
-    after = "\n\n".join(f"\\footnotesize {escape(text)}" for text in section.after)
+def _section(section: Section) -> str:
+    caption = _escape(" ".join([f"{section.title}.", *section.before]))
+    tables = "\n\n\\medskip\n".join(map(_tabular, section.tables))
+    after = "\n\n".join(f"\\footnotesize {_escape(text)}" for text in section.after)
     body = f"\\centering\n\\caption{{{caption}}}\n{tables}\n\n{after}"
     return f"\\begin{{table}}\n{body}\n\\end{{table}}"
 
 
-def tabular(table: Table) -> str:
-    """As wide as the text, whatever it holds."""
-    lines = [" & ".join(map(escape, row)) + r" \\" for row in (table.header, *table.rows)]
+def _tabular(table: Table) -> str:
+    """Render a table scaled to the width of the text."""
+    lines = [" & ".join(map(_escape, row)) + r" \\" for row in (table.header, *table.rows)]
     body = "\n".join(["\\toprule", lines[0], "\\midrule", *lines[1:], "\\bottomrule"])
     columns = "l" * len(table.header)
     return (
@@ -49,6 +50,6 @@ def tabular(table: Table) -> str:
     )
 
 
-def escape(text: str) -> str:
-    """Signs that mean something to LaTeX as themselves."""
-    return "".join(MARKS.get(sign, sign) for sign in text)
+def _escape(text: str) -> str:
+    """Escape the characters that are special in LaTeX."""
+    return "".join(ESCAPED.get(sign, sign) for sign in text)

@@ -1,4 +1,4 @@
-"""Images side by side."""
+"""Grids of images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["draw_images"]
 
-def draw_grid(panels: dict[str, Tensor], columns: int = 8) -> Figure:
-    """Panels of images (N, C, H, W) in [0, 1], C 1 or 3, by title."""
-    from matplotlib.figure import Figure
+
+def draw_images(panels: dict[str, Tensor], columns: int = 8) -> Figure:
+    """Draw panels of images (N, C, H, W) in [0, 1], C = 1 or 3, side by side under their titles.
+
+    >>> import torch
+    >>> figure = draw_images({"test images": torch.rand(16, 1, 8, 8)})
+    >>> [axis.get_title() for axis in figure.axes]
+    ['test images']
+    """
+    from matplotlib.figure import Figure  # imported late: takes half a second
     from torchvision.utils import make_grid
 
     rows = max(ceil(len(images) / columns) for images in panels.values())
