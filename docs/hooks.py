@@ -81,8 +81,7 @@ def described(file: Path) -> str:
     text = file.read_text()
     head = re.match(r"(?:# @package.*\n)?((?:# .*\n)+)", text)
     if head:
-        first = re.sub(r"\s*\n?# ", " ", head[1]).strip()
-        return re.split(r"(?<=[a-z)])\. (?=[A-Z])", first)[0].rstrip(".:").replace("|", "\\|")
+        return sentence(re.sub(r"\s*\n?# ", " ", head[1]))
     target = re.search(r"^ *_target_: ([\w.]+)", text, re.M)
     if target:
         ours = target[1].startswith("node_runner")
@@ -97,8 +96,18 @@ def first_line(target: str) -> str:
     from importlib import import_module
 
     module, _, name = target.rpartition(".")
-    text = getattr(import_module(module), name).__doc__ or ""
-    return " ".join(text.split("\n\n")[0].split()).rstrip(".").replace("|", "\\|")
+    return sentence(getattr(import_module(module), name).__doc__ or "")
+
+
+def sentence(text: str) -> str:
+    """The first sentence of the first paragraph, for a cell of a table."""
+    text = " ".join(text.split("\n\n")[0].split()).replace("``", "`")
+    for end in re.finditer(r"\.(?= [A-Z])|[.:]$", text):
+        before = text[: end.start()]
+        if before.count("(") == before.count(")") and not re.search(r"\b[A-Z]$", before):
+            text = before
+            break
+    return text.replace("|", "\\|")
 
 
 def methods(_: None) -> str:
@@ -123,8 +132,7 @@ def methods(_: None) -> str:
 def about(method: str) -> str:
     """The first sentence of a method's module docstring."""
     source = (ROOT / "node_runner" / "ode" / "methods" / f"{method}.py").read_text()
-    text = " ".join((ast.get_docstring(ast.parse(source)) or "").split())
-    return re.split(r"(?<=[a-z0-9)])\. (?=[A-Z])|(?<=[a-z0-9)]): ", text)[0].rstrip(".")
+    return sentence(ast.get_docstring(ast.parse(source)) or "")
 
 
 def example(name: str) -> str:

@@ -8,7 +8,7 @@ from node_runner.ode import Adjoint, Direct, Replay, Solver
 
 
 def sensitivities(strategy: Direct | Replay | Adjoint) -> tuple[torch.Tensor, ...]:
-    """Gradients of the end position in (position, speed) at the start and in (damping, stiffness)."""
+    """Gradients of the end in (position, speed) at the start and in (damping, stiffness)."""
     start = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
     physics = torch.tensor([0.2, 4.0], dtype=torch.float64, requires_grad=True)
 
