@@ -4,11 +4,12 @@ import ast
 import importlib.util
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from fast_selection import SELECTED, SLOW
-from forked import node_run  # noqa: F401  small_run forks, so these tests come first
+from forked import node_run
 
 from node_runner import config
 from node_runner.ode import methods
@@ -76,6 +77,21 @@ def test_choices_that_pages_name_exist():
             assert set(values.rstrip(".,").split(",")) <= names, f"{group}={values}"
             checked += 1
     assert checked > 30
+
+
+COMMANDS = sorted(
+    {
+        re.sub(r"=([\w.-]+),[\w.,-]+", r"=\1", line).replace(" -m ", " ")  # one job of a sweep
+        for line in re.findall(r"^(?:    |`)\$? ?node-run ([^`#$\n]*)", ALL, re.M)
+        if not re.search(r"run=|resume=|--config-dir|\.\.\.", line)
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_valid(command, tmp_path):
+    done = node_run(tmp_path, *shlex.split(command.replace("-m ", "")), "--cfg", "job")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_keys_of_a_result_are_those_of_the_page(small_run):
