@@ -88,6 +88,7 @@ COMMANDS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_valid(command, tmp_path):
     done = node_run(tmp_path, *shlex.split(command.replace("-m ", "")), "--cfg", "job")
