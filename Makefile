@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint reproduce-quick board bench clean
+.PHONY: help run test test-fast lint docs reproduce-quick board bench clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -24,6 +24,13 @@ run: $(VENV)/.installed ## train the default task, or: make run ARGS="task=odene
 
 test: $(VENV)/.installed ## run the whole suite
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-fast: $(VENV)/.installed ## run a selection from every part of the package: two minutes
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
+
+docs: $(VENV)/.installed ## build the documentation strictly, into site/
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
 
 lint: $(VENV)/.installed ## check style
 	$(BIN)/ruff check .

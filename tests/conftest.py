@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests sta
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from fast_selection import is_slow  # noqa: E402
 
 torch.set_num_threads(1)  # the tensors of tests are small: more threads would only wait
 
@@ -39,5 +40,10 @@ def draw():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that fork come first: a process whose autograd has started threads cannot be forked."""
+    """Mark slow tests. Tests that fork come first: a process whose autograd has started threads
+    cannot be forked.
+    """
+    for item in items:
+        if is_slow(item.path.stem, item.name):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not hasattr(item.module, "node_run"))

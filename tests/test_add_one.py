@@ -1,5 +1,5 @@
-"""The README's way to add a method, a regularizer, a data set and a task, done in a copy of the
-tree, where the tests that run over the folders have to find and accept them.
+"""The recipes of README and docs, followed in a copy of the tree: the tests that run over folders
+accept what is added, and a run can use it.
 """
 
 import json
@@ -13,22 +13,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "README.md").read_text() + (ROOT / "docs" / "extend.md").read_text()
 FILES = re.findall(r"```(?:python|yaml)\n# (node_runner/\S+|conf/\S+)\n(.*?)```", TEXT, re.S)
 ADDED = ("ssp3", "speed", "ring", "matching")
+PARTS = ("node_runner", "conf", "tests", "benchmarks", "docs", "examples")
+SINGLE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "Makefile", "LICENSE")
+SINGLE += ("pyproject.toml", "mkdocs.yml")
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the tree with the files of the README in it."""
+    """A copy of the tree with the files of the recipes in it."""
     folder = tmp_path_factory.mktemp("tree")
-    for part in ("README.md", "Makefile", "LICENSE", "pyproject.toml"):
+    for part in SINGLE:
         shutil.copy(ROOT / part, folder)
-    for part in ("node_runner", "conf", "tests", "benchmarks"):
+    for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name, content in FILES:
-        assert not (folder / name).exists(), f"the README shows how to add {name}, which is there"
-        (folder / name).write_text(content)
+        there = folder / name  # with the same content in a tree that has followed the recipes
+        assert not there.exists() or there.read_text() == content, f"{name} exists already"
+        there.write_text(content)
     return folder
 
 
@@ -48,11 +52,13 @@ def test_each_thing_is_one_file_and_one_yaml():
 
 
 def test_the_tests_find_what_was_added_and_accept_it(tree):
-    files = ["tests/test_readme.py", "tests/test_folders.py", "tests/test_conf.py"]
-    files += ["tests/test_floors.py", "tests/ode/test_methods.py", "tests/ode/test_gradients.py"]
-    # What the README says is held against the folders as a whole, not for each member.
-    chosen = ["-k", " or ".join(("test_readme", *ADDED)), "-q", "-rA", "-p", "no:cacheprovider"]
-    done = run(tree, "pytest", *files, *chosen)
+    files = ["tests/test_readme.py", "tests/test_docs.py", "tests/test_folders.py"]
+    files += ["tests/test_conf.py", "tests/test_floors.py", "tests/flow/test_regularizers.py"]
+    files += [f"tests/ode/test_{name}.py" for name in ("methods", "gradients", "every_method")]
+    # Tests of folders as a whole, and of each addition by its name.
+    whole = ("test_readme", "listed", "filled", "exist", "without_a_method", "test_floors")
+    chosen = ["-k", " or ".join((*whole, *ADDED))]
+    done = run(tree, "pytest", *files, *chosen, "-rA", "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout[-3000:]
     passed = re.findall(r"^PASSED (\S+)", done.stdout, re.M)
     for name in ADDED:
