@@ -52,7 +52,7 @@ def build(
     data = construct_data(parts, folder if resumes else None, device)
     refuse_other(data, "data", Data)
     task = part_of(parts, "task", nn.Module, Task).to(device)
-    told(task.check, data)
+    told(task.bind, data)
     prepare(task, runtime)
     total = told(trainer.steps, data)
     state = trainer.begin(task, told(construct(parts.optimizer), task.parameters()))

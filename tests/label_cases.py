@@ -65,9 +65,9 @@ def seeded(call, *arguments):
 def probabilities(task, batch):
     """p(class) of each sample that the task draws, (B, [T,] S, C)."""
     if task.classifier is None:
-        return seeded(task.model.follow, batch.observed).predictions.softmax(-1)
+        return seeded(task.model.filter, batch.observed).predictions.softmax(-1)
     found = seeded(task.model.infer, batch.observed, batch.target.times)
-    return task.classifier(found.summary).softmax(-1)
+    return task.classifier(found.embedding).softmax(-1)
 
 
 def labelled(batch):

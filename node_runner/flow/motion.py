@@ -55,7 +55,7 @@ def animate(flow: CNF, noise: Tensor, extent: float, grid: int) -> list[Image]:
         def density(part: Tensor, t: float = t) -> Tensor:
             if t == flow.end_time:
                 return log_normal(part).exp()
-            there = flow.transport(part, t, flow.end_time)
+            there = flow.transport(part, t0=t, t1=flow.end_time)
             return (log_normal(there.z) + there.log_det).exp()
 
         frames.append(frame(density_on(points, density), particles, extent, f"t = {t:.2f}"))

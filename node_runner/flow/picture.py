@@ -41,7 +41,7 @@ def integrate_density(
     error (Grathwohl et al. 2018, figure 8).
     """
     points = square(extent, grid, device)
-    density = density_on(points, lambda part: flow.log_prob(part)[0].exp())
+    density = density_on(points, lambda part: flow.log_prob(part).exp())
     return density, density.double().sum().item() * (2 * extent / grid) ** 2
 
 

@@ -92,7 +92,7 @@ def test_a_task_runs_with_data_of_its_kind_and_refuses_others_in_a_line(name, se
     for kind, data in sets.items():
         task = instantiate(node, _convert_="all")
         try:
-            task.check(data)
+            task.bind(data)
         except ValueError as error:
             message = str(error)
             assert "\n" not in message
