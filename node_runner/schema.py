@@ -53,8 +53,8 @@ class Series(TypedDict):
     latent: int
     state: int
     rnn: Literal["gru", "tanh"]
-    field: Sequence[int]
-    cell: Sequence[int]
+    ode_hidden: Sequence[int]
+    cell_ode_hidden: Sequence[int]
     activation: Literal["tanh", "softplus", "elu", "relu", "swish"]
     decoder: Sequence[int]
     step: float

@@ -19,7 +19,7 @@ from node_runner.tasks.series_classification import SeriesClassification
 config.register()
 SOLVER = Solver("rk4", step_size=0.25)
 LENGTHS = (5, 2, 1, 4)
-SMALL = ["series.state=5", "series.latent=3", "series.field=[8]", "series.cell=[8]"]
+SMALL = ["series.state=5", "series.latent=3", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"]
 MODELS = ["latent_rnn", "rnn_vae", "rnn_gaps", "ode_rnn"]
 SERIES, TIMES = "series", "times"  # what labels are of
 kinds = pytest.mark.parametrize("kind", [SERIES, TIMES])

@@ -12,7 +12,7 @@ from node_runner.data.labelled_moons import LabelledMoons
 from node_runner.data.toy import Toy
 from node_runner.fields import MLP, ConvNet
 from node_runner.flow import CNF, Chain, Exact, Logit, Multiscale, Planar, stacked_cnf
-from node_runner.flow.regularizers import Kinetic, TotalDerivative
+from node_runner.flow.regularizers import Kinetic
 from node_runner.nets import ClassEmbedding
 from node_runner.ode import Adjoint, Direct, Replay, Solver
 from node_runner.tasks.density import Density
@@ -23,7 +23,7 @@ GRADIENTS = {"direct": Direct(), "replay": Replay(), "adjoint": Adjoint()}
 
 def conditional(gradient=None, tol=1e-10, flows=1, method="dopri8"):
     solver = Solver(method, tol, tol, gradient=gradient)
-    costs = {"kinetic": Kinetic(), "total_derivative": TotalDerivative()}
+    costs = {"kinetic": Kinetic()}
     torch.manual_seed(0)
     field = partial(MLP, hidden=(8,), context=3)
     flow = stacked_cnf(partial(CNF, solver=solver, divergence=Exact(), regularizers=costs),

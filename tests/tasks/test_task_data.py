@@ -32,9 +32,9 @@ TASKS = {  # of each class, with a model of the shape that data sets here have
     "ffjord_power": ["model.dim=2", "model.field.hidden=[8]", "model.flows=1", "tol=1e-2"],
     "ffjord_mnist": ["model.shape=[1,8,8]", "solver=euler", "solver.step_size=1", "tol=1e-1"],
     "odenet_mnist": ["model=mlp"],
-    "latent_periodic": ["series.dim=2", "series.field=[8]", "series.cell=[8]"],
-    "latent_activity": ["series.dim=2", "series.field=[8]", "series.cell=[8]"],
-    "latent_mortality": ["series.dim=2", "series.field=[8]", "series.cell=[8]"],
+    "latent_periodic": ["series.dim=2", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"],
+    "latent_activity": ["series.dim=2", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"],
+    "latent_mortality": ["series.dim=2", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"],
     "poisson_events": [],
     "trajectory": ["task.field.hidden=[8]"],
 }

@@ -23,6 +23,7 @@ class ODECell(nn.Module):
             of a fiftieth of the time range.
 
     Example:
+        >>> import torch
         >>> from node_runner.fields import MLP
         >>> cell = ODECell(2, MLP(5, (8,)), Solver("euler", step_size=0.1))
         >>> cell.evolve(torch.zeros(3, 5), torch.rand(3))[0].shape
