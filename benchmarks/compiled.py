@@ -26,7 +26,7 @@ from benchmarks.flow_case import Fixed, FlowCase, signs
 from benchmarks.harness import begin, bullets, environment, interleave, need, parser, report, table
 from benchmarks.peers import diffrax
 from node_runner.fields import MLP
-from node_runner.flow import CNF, log_normal, pushforward
+from node_runner.flow import CNF, divergence_and_vjps, log_normal
 from node_runner.ode import Direct, Replay, Solver
 
 PEER, FILL = "torchdiffeq", 0.05
@@ -42,7 +42,8 @@ def ours(case: FlowCase, engine: str) -> Callable[[], tuple[Tensor, int]]:
 
     @torch.no_grad()
     def run() -> tuple[Tensor, int]:
-        log_prob, transport = flow.log_prob(case.start)
+        transport = flow.transport(case.start)
+        log_prob = transport.log_prob
         return log_prob, transport.stats.forward.nfe
 
     return run
@@ -55,7 +56,7 @@ def theirs(case: FlowCase) -> Callable[[], tuple[Tensor, int]]:
     def rates(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal calls
         calls += 1
-        dx, _, div = pushforward(case.field, t, state[0], case.signs)
+        dx, _, div = divergence_and_vjps(case.field, t, state[0], case.signs)
         return dx, div
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 The field is MLP(2), three hidden layers of 64, tanh, concat_squash; batch 512 of eight gaussians;
 divergence by one Rademacher probe a sample, the same probes for all; T = 0.5; dopri5 at rtol = atol
 = 1e-5, float32. Compared are the contestants of ``training_step``: torchdiffeq on the state (x,
-log_det), node_runner's CNF. All share the field and the pushforward that gives dx and the
+log_det), node_runner's CNF. All share the field and the divergence_and_vjps that gives dx and the
 divergence, which is also the evaluation of the floor.
 
 A random field is nearly linear, so besides it there are ``--seeds`` fields trained for
@@ -42,7 +42,7 @@ def train(net: nn.Module, steps: int) -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(steps):
         optimizer.zero_grad()
-        (-flow.log_prob(eight_gaussians(256))[0].mean()).backward()
+        (-flow.log_prob(eight_gaussians(256)).mean()).backward()
         optimizer.step()
 
 

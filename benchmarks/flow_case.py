@@ -1,5 +1,5 @@
 """A training step of a CNF, by node_runner's solver and by torchdiffeq's: what the benchmarks of
-flows on vectors share. The same field, probes and pushforward serve both.
+flows on vectors share. The same field, probes and divergence_and_vjps serve both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.training_step import Counted, Step, flat, our_step
-from node_runner.flow import CNF, Divergence, log_normal, pushforward
+from node_runner.flow import CNF, Divergence, divergence_and_vjps, log_normal
 from node_runner.flow.regularizers import Regularizer
 from node_runner.ode import Solver
 
@@ -53,7 +53,7 @@ class FlowCase:
         return tuple(self.field.parameters())
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, ...]:
-        dx, _, div = pushforward(self.field, torch.zeros(()), x, self.signs)
+        dx, _, div = divergence_and_vjps(self.field, torch.zeros(()), x, self.signs)
         return dx, div
 
     def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
@@ -62,14 +62,15 @@ class FlowCase:
     def ours(self, solver: Solver) -> Step:
         divergence: Divergence = Fixed(self.signs)
         flow = CNF(self.field, solver, divergence, self.regularizers, self.end)
-        log_prob, transport = flow.log_prob(self.start)
+        transport = flow.transport(self.start)
+        log_prob = transport.log_prob
         costs = sum(0.01 * cost.mean() for cost in transport.costs.values())
         gradients = self.gradients(costs - log_prob.mean())
         return our_step(gradients, transport.stats)
 
     def theirs(self, solve: Callable, **options: object) -> Step:
         def rates(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            dx, _, div = pushforward(self.field, t, state[0], self.signs)
+            dx, _, div = divergence_and_vjps(self.field, t, state[0], self.signs)
             return dx, div
 
         f, start = Counted(rates), (self.start, self.start.new_zeros(len(self.start)))

@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.harness import begin, environment, interleave, need, parser, report, table
 from benchmarks.memory import KIB
 from node_runner.fields import ConvNet
-from node_runner.flow import CNF, Flow, Rademacher, Transport, multiscale, pushforward
+from node_runner.flow import CNF, Flow, Rademacher, Transport, divergence_and_vjps, multiscale
 from node_runner.ode import Adjoint, Counts, Direct, Replay, Solver, Stats
 from node_runner.training.memory import saved_bytes
 
@@ -40,7 +40,7 @@ class PeerCNF(CNF):
 
         def rates(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             calls.nfe += 1
-            dx, _, div = pushforward(self.field, t, state[0], probes)
+            dx, _, div = divergence_and_vjps(self.field, t, state[0], probes)
             return dx, div
 
         z, log_det = need("torchdiffeq").odeint_adjoint(
@@ -65,7 +65,8 @@ def flow_of(shape: tuple[int, int, int], tol: float, gradient: str) -> Flow:
 
 def loss_of(flow: Flow, x: Tensor) -> tuple[Tensor, Transport]:
     torch.manual_seed(1)  # the same probes for all
-    log_prob, transport = flow.log_prob(x)
+    transport = flow.transport(x)
+    log_prob = transport.log_prob
     return -log_prob.mean(), transport
 
 

@@ -28,7 +28,7 @@ from node_runner.data.physionet import PhysioNet
 from node_runner.data.series import Batch, Series, full
 from node_runner.data.spirals import Spirals
 from node_runner.fields import MLP
-from node_runner.latent import ODE, RNN, Encoder, Gaussian, LatentModel, ODECell, evidence
+from node_runner.latent import ODE, RNN, Encoder, Gaussian, LatentModel, ODECell, elbo
 from node_runner.nets import Feedforward
 from node_runner.ode import Solver
 
@@ -60,7 +60,7 @@ def step(model: LatentModel, batch: Batch) -> Tensor:
     """The loss of our training step, after its backward pass."""
     torch.manual_seed(1)  # the same samples for all
     inference = model.infer(batch.observed, batch.target.times)
-    loss = -evidence(model.likelihood, inference, batch.target, 1.0, True)[0].mean()
+    loss = -elbo(model.likelihood, inference, batch.target, 1.0, True)[0].mean()
     torch.autograd.grad(loss, tuple(model.parameters()))
     return loss.detach()
 
@@ -106,7 +106,7 @@ def peer_read(cell: nn.Module, series: Series) -> Tensor:
     """The state at time 0 of a cell that has read backward over the union of times."""
     times, seen = series.times[0].flip(0), series.present.flip(1)
     values, mask = series.values.flip(1), series.mask.flip(1).float()
-    h = torch.zeros(len(seen), cell.size)
+    h = torch.zeros(len(seen), cell.hidden_size)
     since = torch.zeros(len(seen))
     ode = isinstance(cell, ODECell)
     net = cell.net if ode else stepwise(cell.net)

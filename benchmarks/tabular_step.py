@@ -54,7 +54,7 @@ def train(net: nn.Module, steps: int) -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(steps):
         optimizer.zero_grad()
-        (-flow.log_prob(rows(200))[0].mean()).backward()
+        (-flow.log_prob(rows(200)).mean()).backward()
         optimizer.step()
 
 

@@ -12,7 +12,7 @@ from benchmarks.odenet_step import BATCH, END, TOL, TRAINING_BATCH, Noise, mnist
 from benchmarks.odenet_step import train as train_net
 from benchmarks.problems import Problem
 from node_runner.fields import MLP, ConvField
-from node_runner.flow import Exact, pushforward
+from node_runner.flow import Exact, divergence_and_vjps
 from node_runner.nets import ConvStem, PooledHead
 from node_runner.ode import Direct, Solver
 from node_runner.odenet import ODENet
@@ -28,7 +28,7 @@ def flow(steps: int, batch: int = 1) -> Problem:
     net.double().requires_grad_(False)
 
     def f(t: Tensor, y: Tensor) -> Tensor:
-        dx, _, div = pushforward(net, t, y[:, :2], Exact().probes(y[:, :2]))
+        dx, _, div = divergence_and_vjps(net, t, y[:, :2], Exact().probes(y[:, :2]))
         return torch.cat((dx, div[:, None]), dim=1)
 
     return Problem("trained flow", f, torch.cat((x, x.new_zeros(batch, 1)), 1).double(), FLOW_END)

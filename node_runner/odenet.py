@@ -1,4 +1,4 @@
-"""A classifier with an ODE in the place of its residual blocks."""
+"""ODE-net: a classifier with an ODE instead of residual blocks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .nets import variant
 from .ode import Solver, Stats
 
 
 class Classified(NamedTuple):
-    """Logits (B, classes), and the cost of the solve behind them; None where there is no ODE."""
+    """Logits (B, classes) and the cost of the ODE solve; None without an ODE."""
 
     logits: Tensor
     stats: Stats | None
@@ -21,12 +20,22 @@ class ODENet(nn.Module):
     """logits = head(y(T)), y' = f(t, y), y(0) = stem(image) (Chen et al. 2018, section 3).
 
     Args:
-        stem: images (B, 1, H, W) to features (B, C, H', W').
+        stem: Net from images (B, 1, H, W) to features (B, C, H', W').
         field: f(t, y) on features.
-        head: features to logits (B, classes).
-        solver: of the ODE; its gradient strategy makes this an ODE-net (adjoint) or an RK-net
+        head: Net from features to logits (B, classes).
+        solver: ODE solver; its gradient strategy makes this an ODE-net (adjoint) or an RK-net
             (direct).
         end_time: T.
+
+    Raises:
+        ValueError: For a T that is not positive.
+
+    Example:
+        >>> import torch
+        >>> from node_runner.fields import MLP
+        >>> net = ODENet(nn.Identity(), MLP(2), nn.Linear(2, 3), Solver("dopri5"))
+        >>> net(torch.zeros(4, 2)).logits.shape
+        torch.Size([4, 3])
     """
 
     def __init__(
@@ -39,13 +48,9 @@ class ODENet(nn.Module):
     ) -> None:
         super().__init__()
         if not end_time > 0:
-            raise ValueError(f"model.end_time is {end_time!r}, must be positive")
+            raise ValueError(f"end_time is {end_time!r}, must be positive")
         self.stem, self.field, self.head = stem, field, head
         self.solver, self.end_time = solver, end_time
-
-    def evaluated_with(self, solver: Solver) -> ODENet:
-        """The same network (its parts are shared) under another solver."""
-        return variant(self, solver=solver)
 
     def forward(self, x: Tensor) -> Classified:
         solution = self.solver(self.field, self.stem(x), [0.0, self.end_time])

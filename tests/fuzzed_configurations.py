@@ -39,7 +39,7 @@ MEMORY = 8 << 30
 
 SMALL = ["trainer.max_steps=2", "trainer.max_time=5", "trainer.progress=false"]
 SIZES = ["data.train_size=8", "data.validation_size=4", "data.test_size=4", "data.batch_size=4"]
-SERIES = ["series.latent=2", "series.state=2", "series.field=[4]", "series.decoder=[4]"]
+SERIES = ["series.latent=2", "series.state=2", "series.ode_hidden=[4]", "series.decoder=[4]"]
 FLOW = ["data.batch_size=8", "data.validation_size=8", "data.test_size=8", "task.grid=8"]
 TASKS = {
     "ffjord_toy": [*FLOW, "model.field.hidden=[4]"],

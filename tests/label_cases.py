@@ -19,7 +19,7 @@ from node_runner.tasks.series_classification import SeriesClassification
 config.register()
 SOLVER = Solver("rk4", step_size=0.25)
 LENGTHS = (5, 2, 1, 4)
-SMALL = ["series.state=5", "series.latent=3", "series.field=[8]", "series.cell=[8]"]
+SMALL = ["series.state=5", "series.latent=3", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"]
 MODELS = ["latent_rnn", "rnn_vae", "rnn_gaps", "ode_rnn"]
 SERIES, TIMES = "series", "times"  # what labels are of
 kinds = pytest.mark.parametrize("kind", [SERIES, TIMES])
@@ -65,9 +65,9 @@ def seeded(call, *arguments):
 def probabilities(task, batch):
     """p(class) of each sample that the task draws, (B, [T,] S, C)."""
     if task.classifier is None:
-        return seeded(task.model.follow, batch.observed).predictions.softmax(-1)
+        return seeded(task.model.filter, batch.observed).predictions.softmax(-1)
     found = seeded(task.model.infer, batch.observed, batch.target.times)
-    return task.classifier(found.summary).softmax(-1)
+    return task.classifier(found.embedding).softmax(-1)
 
 
 def labelled(batch):

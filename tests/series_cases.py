@@ -45,7 +45,8 @@ def shuffled(series, order):
 @cache
 def settings(model, task="latent_spirals"):
     """Of a small model."""
-    small = ["series.state=5", "series.latent=3", "series.field=[8]", "series.cell=[8]"]
+    small = ["series.state=5", "series.latent=3"]
+    small += ["series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"]
     with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
         return compose("config", [f"task={task}", f"model={model}", *small])
 

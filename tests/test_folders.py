@@ -90,7 +90,7 @@ def test_a_regularizer_costs_something_and_can_be_lowered(name):
     assert flow.regularizers
     for cost in flow.regularizers:
         flow.zero_grad()
-        before = flow.log_prob(x)[1].costs[cost]
+        before = flow.transport(x).costs[cost]
         assert before.shape == (32,)
         assert before.isfinite().all()
         before.mean().backward()
@@ -100,7 +100,7 @@ def test_a_regularizer_costs_something_and_can_be_lowered(name):
             for p in flow.parameters():
                 if p.grad is not None:
                     p -= 1e-2 * before.mean() / slope * p.grad
-            assert flow.log_prob(x)[1].costs[cost].mean() < before.mean()
+            assert flow.transport(x).costs[cost].mean() < before.mean()
 
 
 @pytest.mark.parametrize("name", choices("task"))
@@ -108,7 +108,7 @@ def test_a_task_steps_evaluates_and_shows(name):
     settings = composed(f"task={name}", "tol=1e-2", "atol_ratio=1")
     settings.data.update({k: v for k, v in SMALL.items() if k in settings.data})
     data, task = data_of(settings), build(settings.task)
-    task.check(data)
+    task.bind(data)
     step = task.step(data.train_batch(0))
     assert step.loss.shape == ()
     assert step.loss.isfinite()

@@ -1,4 +1,4 @@
-"""``evaluated_with``: the same model under another solver, with nothing else changed."""
+"""``with_solver``: the same model with another solver, and nothing else changed."""
 
 from functools import partial
 
@@ -8,9 +8,9 @@ from torch import nn
 
 from node_runner.data.series import full
 from node_runner.fields import MLP, ConvNet
-from node_runner.flow import CNF, Exact, Rademacher, multiscale, planar, stack
+from node_runner.flow import CNF, Exact, Rademacher, multiscale, planar, stacked_cnf
 from node_runner.latent import ODE, RNN, Encoder, Gaussian, LatentModel, RNNDynamics
-from node_runner.nets import Feedforward, variant
+from node_runner.nets import Feedforward, variant, with_solver
 from node_runner.ode import Solver
 from node_runner.odenet import ODENet
 
@@ -25,7 +25,7 @@ def latent(dynamics):
 
 MODELS = {
     "cnf": lambda: CNF(MLP(2, (8,)), COARSE, Rademacher()),
-    "stack": lambda: stack(CNFS, partial(MLP, hidden=(8,)), dim=2, flows=2),
+    "stack": lambda: stacked_cnf(CNFS, partial(MLP, hidden=(8,)), dim=2, flows=2),
     "multiscale": lambda: multiscale(
         CNFS, partial(ConvNet, hidden=(3,)), (1, 8, 8), flows=1, scales=2
     ),
@@ -47,7 +47,7 @@ def test_it_keeps_mode_and_shape_and_sets_nothing_on_the_model(name, mode):
     if "frozen" in mode:  # as a user freezes the statistics of a pretrained part
         next(iter(model.children()), model).eval()
     before, state = modes(model), model.state_dict()
-    other = model.evaluated_with(FINE)
+    other = with_solver(model, FINE)
     assert modes(other) == before == modes(model)
     assert getattr(other, "shape", None) == getattr(model, "shape", None)
     assert type(other) is type(model)
@@ -70,7 +70,7 @@ def test_a_subclass_stays_what_it_is():
             self.scale = scale
 
     flow = Mine(3.0, MLP(2, (8,)), COARSE, Rademacher())
-    other = flow.evaluated_with(FINE, Exact())
+    other = flow.with_solver(FINE, Exact())
     assert (type(other), other.scale, other.divergence) == (Mine, 3.0, Exact())
     assert flow.divergence == Rademacher()
 
@@ -91,7 +91,7 @@ def test_an_evaluated_latent_model_predicts_as_a_new_one():
     made = latent(ODE(model.dynamics.field, FINE)).double()
     made.load_state_dict(model.state_dict())
     found = []
-    for each in (model.evaluated_with(FINE), made):
+    for each in (with_solver(model, FINE), made):
         torch.manual_seed(0)
         found.append(each.infer(series, times).predictions)
     assert torch.equal(*found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from .layers import ACTIVATIONS, LAYERS
@@ -19,6 +20,7 @@ class MLP(nn.Module):
         hidden: widths of the hidden layers.
         activation: between layers; smooth ones keep the solver's steps large.
         layer: how a layer sees the time; with "none" f is autonomous.
+        context: C, entries of a context vector that is concatenated to x in the first layer.
 
     FFJORD's toy density has dim 2, hidden (64, 64, 64), tanh, concat_squash: 9,224 parameters.
     """
@@ -29,16 +31,18 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (64, 64, 64),
         activation: Literal["tanh", "softplus", "elu", "relu", "swish"] = "tanh",
         layer: Literal["concat_squash", "concat", "none"] = "concat_squash",
+        context: int = 0,
     ) -> None:
         super().__init__()
-        self.shape = (dim,)
-        widths = [dim, *hidden, dim]
+        self.shape, self.context = (dim,), context
+        widths = [dim + context, *hidden, dim]
         kind = LAYERS[layer]
         self.layers = nn.ModuleList(kind(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.activation = ACTIVATIONS[activation]
 
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """t: () or (B,); x: (B, dim). Returns dx/dt, (B, dim)."""
+    def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """t: () or (B,); x: (B, dim); context: (B, C). Returns dx/dt, (B, dim)."""
+        x = x if context is None else torch.cat((x, context), dim=1)
         *hidden, last = self.layers
         for layer in hidden:
             x = self.activation(layer(t, x))

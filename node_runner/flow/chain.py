@@ -1,4 +1,4 @@
-"""Flows one after another, and flows that let go of half their dimensions on the way."""
+"""Composition of flows, and multiscale flows with factored-out dimensions."""
 
 from __future__ import annotations
 
@@ -8,86 +8,113 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ..nets import variant
-from ..ode import Solver
-from .divergence import Divergence
-from .flow import Flow, Transport, joined
+from .flow import Flow, Transport, concatenate
 
 
 class Chain(Flow):
-    """z = F_n(... F_1(x)): volumes and costs add."""
+    """z = F_n(... F_1(x)): volumes and costs add. A context goes to every part that takes one.
 
-    def __init__(self, parts: Sequence[Flow]) -> None:
+    Args:
+        parts: F_1 to F_n.
+        shape: Shape of a sample (default: that of F_1).
+
+    Raises:
+        ValueError: For no parts, and for parts with contexts of different sizes.
+
+    Example:
+        >>> from node_runner.flow import Planar
+        >>> Chain([Planar(2), Planar(2)]).transport(torch.zeros(3, 2)).log_det.shape
+        torch.Size([3])
+    """
+
+    def __init__(self, parts: Sequence[Flow], shape: Sequence[int] | None = None) -> None:
         super().__init__()
         if not parts:
-            raise ValueError("a chain needs at least one flow")
+            raise ValueError("parts is empty, must hold at least one flow")
         self.parts = nn.ModuleList(parts)
-        self.shape = parts[0].shape
+        self.shape = parts[0].shape if shape is None else tuple(shape)
+        self.context = _common_context(parts)
         for part in parts:
             self.regularizers |= part.regularizers
 
-    def transport(self, x: Tensor) -> Transport:
-        done = []
+    @property
+    def noise_shape(self) -> tuple[int, ...] | None:
+        return self.parts[-1].noise_shape or self.shape
+
+    def transport(self, x: Tensor, context: Tensor | None = None) -> Transport:
+        self._check_context(x, context)
+        transports = []
         for part in self.parts:
-            done.append(part.transport(x))
-            x = done[-1].z
-        return joined(x, done)
+            transports.append(part.transport(x, context if part.context else None))
+            x = transports[-1].z
+        return concatenate(x, transports)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        self._check_context(z, context)
         for part in reversed(self.parts):
-            z = part.inverse(z)
+            z = part.inverse(z, context if part.context else None)
         return z
-
-    def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> Chain:
-        return variant(self, {"parts": _evaluated(self.parts, solver, divergence)}, regularizers={})
 
 
 class Multiscale(Flow):
-    """After each scale but the last, half of the channels are noise already and take no further
-    part (Dinh et al. 2017, arXiv:1605.08803, section 3.6).
+    """A flow that factors out half of the channels as noise after each scale but the last
+    (Dinh et al. 2017, arXiv:1605.08803, section 3.6).
 
-    z is the noise of all scales, flattened and put one behind the other, (B, C H W).
+    z is the noise of all scales, flattened and concatenated, (B, C H W).
 
     Args:
-        scales: the flow of each scale, on images (B, C, H, W).
-        shapes: (C, H, W) of what leaves each scale, before half of it is let go.
+        scales: Flow of each scale, on images (B, C, H, W).
+        shapes: (C, H, W) at the end of each scale, before half of it is factored out.
+
+    Raises:
+        ValueError: For scales with contexts of different sizes.
+
+    Example:
+        >>> from node_runner.flow.bijections import Squeeze
+        >>> flow = Multiscale([Squeeze(), Squeeze()], [(4, 2, 2), (8, 1, 1)])
+        >>> flow.transport(torch.zeros(1, 1, 4, 4)).z.shape
+        torch.Size([1, 16])
     """
 
     def __init__(self, scales: Sequence[Flow], shapes: Sequence[tuple[int, int, int]]) -> None:
         super().__init__()
         self.scales, self.shapes = nn.ModuleList(scales), list(shapes)
+        self.context = _common_context(scales)
         for scale in scales:
             self.regularizers |= scale.regularizers
 
-    def transport(self, x: Tensor) -> Transport:
-        done, noise = [], []
-        for i, scale in enumerate(self.scales):
-            done.append(scale.transport(x))
-            x = done[-1].z
-            if i + 1 < len(self.scales):
-                x, ready = x.chunk(2, dim=1)
-                noise.append(ready.flatten(1))
-        return joined(torch.cat([*noise, x.flatten(1)], dim=1), done)
-
-    def inverse(self, z: Tensor) -> Tensor:
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
         *halves, last = self.shapes
-        sizes = [prod(shape) // 2 for shape in halves]
-        *noise, x = z.split([*sizes, prod(last)], dim=1)
-        x = self.scales[-1].inverse(x.unflatten(1, last))
-        for scale, ready, (c, h, w) in reversed(
-            list(zip(self.scales, noise, halves, strict=False))
-        ):
-            x = scale.inverse(torch.cat((x, ready.unflatten(1, (c // 2, h, w))), dim=1))
+        return (sum(prod(shape) // 2 for shape in halves) + prod(last),)
+
+    def transport(self, x: Tensor, context: Tensor | None = None) -> Transport:
+        self._check_context(x, context)
+        transports, noise = [], []
+        for i, scale in enumerate(self.scales):
+            transports.append(scale.transport(x, context if scale.context else None))
+            x = transports[-1].z
+            if i + 1 < len(self.scales):
+                x, factored_out = x.chunk(2, dim=1)
+                noise.append(factored_out.flatten(1))
+        return concatenate(torch.cat([*noise, x.flatten(1)], dim=1), transports)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        self._check_context(z, context)
+        *halves, last = self.shapes
+        *noise, x = z.split([*(prod(shape) // 2 for shape in halves), prod(last)], dim=1)
+        x = x.unflatten(1, last)
+        for i in reversed(range(len(self.scales))):
+            scale = self.scales[i]
+            x = scale.inverse(x, context if scale.context else None)
+            if i:
+                c, h, w = halves[i - 1]
+                x = torch.cat((x, noise[i - 1].unflatten(1, (c // 2, h, w))), dim=1)
         return x
 
-    def evaluated_with(self, solver: Solver, divergence: Divergence | None = None) -> Multiscale:
-        scales = _evaluated(self.scales, solver, divergence)
-        return variant(self, {"scales": scales}, regularizers={})
 
-
-def _evaluated(
-    flows: nn.ModuleList, solver: Solver, divergence: Divergence | None
-) -> nn.ModuleList:
-    """Return the flows of a list under another solver and divergence."""
-    changed = {k: flow.evaluated_with(solver, divergence) for k, flow in flows.named_children()}
-    return variant(flows, changed)
+def _common_context(flows: Sequence[Flow]) -> int:
+    sizes = {flow.context for flow in flows if flow.context}
+    if len(sizes) > 1:
+        raise ValueError(f"context of the parts has {sorted(sizes)} entries, must be the same")
+    return max(sizes, default=0)

@@ -1,12 +1,12 @@
-"""tr(df/dx) by probing the Jacobian from the left.
+"""Divergence estimators: tr(df/dx) from vector-Jacobian products.
 
-An estimator is only its probes e_1 ... e_K with E[sum_k e_k e_k^T] = I. Then
+An estimator is defined by its probes e_1 ... e_K with E[sum_k e_k e_k^T] = I. Then
 
     div f = E sum_k (e_k^T J) . e_k,    |J|_F^2 = E sum_k |e_k^T J|^2,
 
-and the rows e_k^T J, one vector-Jacobian product each, serve both. The standard basis gives the
-exact values; one random sign or normal vector a sample gives Hutchinson's unbiased estimate
-(Grathwohl et al. 2018, eq. (7)).
+and the same vector-Jacobian products e_k^T J serve both. The standard basis gives exact values; one
+random sign or normal vector per sample gives Hutchinson's unbiased estimate (Grathwohl et al. 2018,
+eq. (7)).
 """
 
 from __future__ import annotations
@@ -19,31 +19,35 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-CHUNK = 2**20  # entries of all probes that are pushed through f at once, which bounds the memory
+_CHUNK = 2**20  # entries of all probes whose products are taken at once, which bounds the memory
 
 
 class Divergence(Protocol):
-    """A set of probes. They are drawn once a solve and stay fixed through it, so that the ODE has
-    one right side.
+    """A set of probes. They are drawn once per solve and stay fixed during it, so that the ODE has
+    one right-hand side.
     """
 
     def probes(self, x: Tensor) -> Tensor:
-        """(K, B, *event) for x of shape (B, *event), with E[sum_k e_k e_k^T] = I."""
+        """Return (K, B, *event) for x of shape (B, *event), with E[sum_k e_k e_k^T] = I."""
 
     def check(self, dim: int) -> None:
-        """Refuse samples of more entries than it is meant for.
+        """Check that the estimator is meant for samples of ``dim`` entries.
 
         Raises:
-            ValueError: saying what to use instead.
+            ValueError: If not; the message names an alternative.
         """
 
 
 @dataclass(frozen=True)
 class Exact:
-    """All basis vectors: exact, at D vector-Jacobian products an evaluation.
+    """All basis vectors: exact, at D vector-Jacobian products per evaluation of f.
 
     Args:
-        limit: the most that D may be.
+        limit: Largest D that is accepted.
+
+    Example:
+        >>> Exact().probes(torch.zeros(5, 2)).shape
+        torch.Size([2, 5, 2])
     """
 
     limit: int = 128
@@ -59,29 +63,38 @@ class Exact:
             raise ValueError(
                 f"the exact divergence of {dim} dimensions takes {dim} vector-Jacobian products "
                 "an evaluation of f; divergence=rademacher and eval_divergence=rademacher take one "
-                f"and are unbiased (if you mean it: divergence.limit={dim} or "
+                f"and are unbiased (to allow it: divergence.limit={dim} or "
                 f"eval_divergence.limit={dim}, whichever is exact)"
             )
 
 
 @dataclass(frozen=True)
 class Hutchinson:
-    """``count`` random vectors a sample with independent entries of mean 0 and variance 1."""
+    """``count`` random vectors per sample with independent entries of mean 0 and variance 1.
+
+    Args:
+        count: K.
+
+    Raises:
+        ValueError: For a count below 1.
+
+    Example:
+        >>> Rademacher(3).probes(torch.zeros(5, 2)).shape
+        torch.Size([3, 5, 2])
+    """
 
     count: int = 1
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ValueError(f"divergence.count is {self.count}, must be at least 1")
+            raise ValueError(f"count is {self.count}, must be at least 1")
 
     def check(self, dim: int) -> None:
-        """As many as the products that are taken, whatever the dimension."""
+        """Accept any dimension: the cost does not depend on it."""
 
 
 class Rademacher(Hutchinson):
-    """``count`` vectors of random signs a sample: the least variance where J is near its
-    diagonal.
-    """
+    """Random signs: the least variance where J is nearly diagonal."""
 
     def probes(self, x: Tensor) -> Tensor:
         signs = torch.randint(0, 2, (self.count, *x.shape), device=x.device)
@@ -89,28 +102,46 @@ class Rademacher(Hutchinson):
 
 
 class Gaussian(Hutchinson):
-    """``count`` standard normal vectors a sample."""
+    """Standard normal vectors."""
 
     def probes(self, x: Tensor) -> Tensor:
         return torch.randn(self.count, *x.shape, dtype=x.dtype, device=x.device) / sqrt(self.count)
 
 
-class Pushforward(NamedTuple):
-    """dx = f(t, x), (B, *event); rows e_k^T J, (K, B, *event); div, (B,)."""
+class FieldDerivatives(NamedTuple):
+    """f and products with its Jacobian J at one point.
+
+    Attributes:
+        dx: f(t, x), (B, *event).
+        vjps: e_k^T J, (K, B, *event).
+        div: Divergence, (B,).
+    """
 
     dx: Tensor
-    rows: Tensor
+    vjps: Tensor
     div: Tensor
 
 
-def pushforward(
+def divergence_and_vjps(
     f: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor, probes: Tensor
-) -> Pushforward:
-    """f at (t, x), the rows of its Jacobian along ``probes`` (K, B, *event), and its divergence."""
+) -> FieldDerivatives:
+    """Return f(t, x), its vector-Jacobian products with ``probes``, and the divergence from them.
+
+    Args:
+        f: Right-hand side, whose rows do not depend on each other.
+        t: Time, ().
+        x: Points, (B, *event).
+        probes: (K, B, *event).
+
+    Example:
+        >>> x = torch.tensor([[1.0, 2.0]])
+        >>> divergence_and_vjps(lambda t, x: x**2, torch.zeros(()), x, Exact().probes(x)).div
+        tensor([6.])
+    """
     dx, vjp = torch.func.vjp(lambda point: f(t, point), x)
-    if len(probes) == 1:  # spares vmap, which costs more than the product itself on small nets
-        rows = vjp(probes[0])[0][None]
+    if len(probes) == 1:  # avoids vmap, which costs more than the product itself on small nets
+        vjps = vjp(probes[0])[0][None]
     else:
-        chunk = max(1, CHUNK // x.numel())
-        rows = torch.func.vmap(vjp, chunk_size=chunk if chunk < len(probes) else None)(probes)[0]
-    return Pushforward(dx, rows, (rows * probes).transpose(0, 1).flatten(1).sum(1))
+        chunk = max(1, _CHUNK // x.numel())
+        vjps = torch.func.vmap(vjp, chunk_size=chunk if chunk < len(probes) else None)(probes)[0]
+    return FieldDerivatives(dx, vjps, (vjps * probes).transpose(0, 1).flatten(1).sum(1))

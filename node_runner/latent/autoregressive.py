@@ -1,4 +1,4 @@
-"""Models that predict each observation from those before it."""
+"""Autoregressive models: each observation is predicted from those before it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from ..data.series import Series
-from ..ode import Solver
 from .cells import Cell
 from .inference import Inference
 from .likelihood import Gaussian
 
 
 class Autoregressive(nn.Module):
-    """x^(t) = decoder(h(t)), h(t) the state of a cell that has read what was observed before t: the
-    RNNs and the ODE-RNN of Rubanova et al. 2019. Beyond the last observation it reads its own
-    predictions.
+    """x^(t) = decoder(h(t)), h(t) the state of a cell that has read the observations before t: the
+    RNNs and the ODE-RNN of Rubanova et al. 2019. After the last observation the cell reads the
+    model's predictions.
 
     Args:
-        dim: D.
-        cell: that reads.
-        decoder: from h (..., H) to x^ (..., D).
-        likelihood: of observations about x^.
-        first_known: take the first observation for its own prediction, as the released code does,
-            rather than predict it from nothing: where it holds what is observed never again, such
-            as a patient's age, that decides on the error.
+        dim: D, number of features.
+        cell: Recurrent cell that reads the series.
+        decoder: Net from h (..., H) to x^ (..., D).
+        likelihood: Likelihood of observations given x^.
+        first_known: Use the first observation as its own prediction, as the released code does,
+            instead of predicting it from h = 0. This dominates the error where the first
+            observation has features that are never observed again, such as a patient's age.
+
+    Example:
+        >>> from node_runner.data.series import full
+        >>> from node_runner.latent import RNN
+        >>> model = Autoregressive(2, RNN(2, 5), nn.Linear(5, 2), Gaussian(2))
+        >>> series = full(torch.ones(4, 3), torch.zeros(4, 3, 2))
+        >>> model.infer(series, series.times).predictions.shape
+        torch.Size([4, 3, 1, 2])
     """
 
     def __init__(
@@ -37,11 +44,7 @@ class Autoregressive(nn.Module):
     ) -> None:
         super().__init__()
         self.dim, self.cell, self.decoder, self.likelihood = dim, cell, decoder, likelihood
-        self.size, self.first_known = cell.size, first_known
-
-    def evaluated_with(self, solver: Solver) -> Autoregressive:
-        """The model itself: the solver of gaps is a part of the cell."""
-        return self
+        self.hidden_size, self.first_known = cell.hidden_size, first_known
 
     def infer(
         self,
@@ -69,7 +72,7 @@ class Autoregressive(nn.Module):
         return Inference(predictions[:, :, None], last, None, solves)
 
     def roll_out(self, h: Tensor, time: Tensor, times: Tensor) -> tuple[Tensor, tuple]:
-        """The states just before each of ``times``, the prediction at each taken for true."""
+        """Return the states just before each of ``times``, with predictions as observations."""
         states, solves = [], ()
         for next_time in times.unbind(1):
             gap, time = next_time - time, next_time
@@ -79,7 +82,7 @@ class Autoregressive(nn.Module):
             h = self.cell.update(h, self.decoder(h), gap)
         return torch.stack(states, dim=1), solves
 
-    def follow(self, observed: Series) -> Inference:
+    def filter(self, observed: Series) -> Inference:
         reading = self.cell.read(observed)
         predictions = self.decoder(reading.states[:, 1:])[:, :, None]
         last = reading.at(observed.lengths[:, None])

@@ -1,4 +1,4 @@
-"""What models of series have in common."""
+"""Interface and outputs of time-series models."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from ..data.series import Series
-from ..ode import Solver, Stats, total
+from ..ode import Stats, total
 from .likelihood import Gaussian
 
 
 @dataclass(frozen=True)
 class Inference:
-    """What a model makes of a batch, from S samples of its latent state (one, where it has none).
+    """Output of a model for a batch, from S samples of its latent state (S = 1 without one).
 
     Attributes:
-        predictions: at the times asked for, (B, T, S, D).
-        summary: of all that was observed, (B, S, H).
-        kl: of the posterior from the prior, by latent dimension, (B, L); None without a posterior.
-        solves: the cost of each solve.
+        predictions: Predictions at the requested times, (B, T, S, D).
+        embedding: State that summarises all observations, (B, S, H).
+        kl: KL divergence of the posterior from the prior by latent dimension, (B, L), in nats; None
+            without a posterior.
+        solves: Cost of each ODE solve.
     """
 
     predictions: Tensor
-    summary: Tensor
+    embedding: Tensor
     kl: Tensor | None
     solves: tuple[Stats, ...]
 
     @property
     def stats(self) -> Stats:
-        """The sum over all solves, as of now: a backward pass adds to it."""
+        """Sum over all solves at the time of the call: a backward pass adds to it."""
         return total(self.solves)
 
     def nfe(self) -> dict[str, int]:
-        """Evaluations by the tags of a training log; empty where nothing was solved."""
+        """Return evaluations by the tags of a training log; {} if no ODE was solved."""
         return self.stats.nfe() if self.solves else {}
 
 
@@ -44,12 +45,12 @@ class SeriesModel(Protocol):
 
     Attributes:
         dim: D.
-        size: H, of the summary of a series.
-        likelihood: of observations about predictions.
+        hidden_size: H, entries of the embedding of a series.
+        likelihood: Likelihood of observations given predictions.
     """
 
     dim: int
-    size: int
+    hidden_size: int
     likelihood: Gaussian
 
     def infer(
@@ -59,17 +60,16 @@ class SeriesModel(Protocol):
         beyond: Tensor | None = None,
         samples: int | None = None,
     ) -> Inference:
-        """Predict at times (B, T) and then at those beyond, (B, T'), which are later than all that
-        is observed: T + T' predictions.
+        """Predict from all observations.
 
         Args:
-            samples: S, where the model has a say in it; its own unless given.
+            observed: Observations.
+            times: Times of predictions, (B, T).
+            beyond: Further times after the last observation, (B, T'), for T + T' predictions.
+            samples: S (default: that of the model); ignored by a model without a latent state.
         """
 
-    def follow(self, observed: Series) -> Inference:
-        """Predict at the times observed, told all that the model may know there: an autoregressive
-        model has then seen what it is asked for, which suits labels of times.
+    def filter(self, observed: Series) -> Inference:
+        """Predict at the observed times. An autoregressive model has read the observation at each
+        of these times, as suits a label per time.
         """
-
-    def evaluated_with(self, solver: Solver) -> SeriesModel:
-        """The same model (its parameters are shared) under another solver."""

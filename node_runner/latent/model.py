@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ..data.series import Series
-from ..nets import variant
-from ..ode import Solver
 from .dynamics import Dynamics
 from .encoder import Encoder
 from .inference import Inference
@@ -21,15 +19,23 @@ class LatentModel(nn.Module):
     an RNN-VAE where they are a recurrent net.
 
     Args:
-        dim: D.
-        encoder: q.
-        dynamics: of z.
-        decoder: from z (..., L) to x^ (..., D).
-        likelihood: of observations about x^.
-        samples: S of z(0), in training and evaluation.
+        dim: D, number of features.
+        encoder: q, encoder of a series.
+        dynamics: Dynamics of z.
+        decoder: Net from z (..., L) to x^ (..., D).
+        likelihood: Likelihood of observations given x^.
+        samples: S, samples of z(0) in training and evaluation.
 
     Raises:
-        ValueError: for less than one sample.
+        ValueError: For less than one sample.
+
+    Example:
+        >>> from node_runner.latent import RNN, RNNDynamics
+        >>> model = LatentModel(
+        ...     2, Encoder(RNN(2, 5), 3), RNNDynamics(3), nn.Linear(3, 2), Gaussian(2)
+        ... )
+        >>> model.decode(torch.zeros(4, 1, 3), torch.ones(4, 7)).shape
+        torch.Size([4, 7, 1, 2])
     """
 
     def __init__(
@@ -43,15 +49,9 @@ class LatentModel(nn.Module):
     ) -> None:
         super().__init__()
         if samples < 1:
-            raise ValueError(f"model.samples is {samples}, must be at least 1")
+            raise ValueError(f"samples is {samples}, must be at least 1")
         self.dim, self.encoder, self.dynamics, self.decoder = dim, encoder, dynamics, decoder
-        self.likelihood, self.samples, self.size = likelihood, samples, encoder.latent
-
-    def evaluated_with(self, solver: Solver) -> LatentModel:
-        """Under another solver of the dynamics; that of the encoder's gaps, if any, is a part of
-        the encoder and stays.
-        """
-        return variant(self, {"dynamics": self.dynamics.evaluated_with(solver)})
+        self.likelihood, self.samples, self.hidden_size = likelihood, samples, encoder.latent
 
     def infer(
         self,
@@ -68,9 +68,9 @@ class LatentModel(nn.Module):
         all_solves = (*posterior.solves, *solves)
         return Inference(self.decoder(states), z0, posterior.kl(), all_solves)
 
-    def follow(self, observed: Series) -> Inference:
+    def filter(self, observed: Series) -> Inference:
         return self.infer(observed, observed.times)
 
     def decode(self, z0: Tensor, times: Tensor) -> Tensor:
-        """What comes of states at time 0, (B, S, L), at times (B, T): (B, T, S, D)."""
+        """Return predictions (B, T, S, D) at times (B, T) for states (B, S, L) at time 0."""
         return self.decoder(self.dynamics(z0, times)[0])

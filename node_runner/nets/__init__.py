@@ -1,12 +1,14 @@
 """Plain networks: no ODE in them."""
 
+from .embedding import ClassEmbedding
 from .feedforward import Feedforward
 from .mnist import ConvStem, PooledHead, ResStem
 from .perceptron import Perceptron
 from .residual import ResidualBlock, ResNet
-from .variant import variant
+from .variant import variant, with_solver
 
 __all__ = [
+    "ClassEmbedding",
     "ConvStem",
     "Feedforward",
     "Perceptron",
@@ -15,4 +17,5 @@ __all__ = [
     "ResStem",
     "ResidualBlock",
     "variant",
+    "with_solver",
 ]

@@ -56,7 +56,7 @@ def build(
     data = construct_data(parts, config, folder if resumes else None, device)
     check_kind(data, "data", Data)
     task = parts.make("task", nn.Module, Task).to(device)
-    as_user_error(task.check, data)
+    as_user_error(task.bind, data)
     _prepare(task, runtime)
     total = as_user_error(trainer.steps, data)
     state = trainer.begin(task, parts.make("optimizer")(task.parameters()))

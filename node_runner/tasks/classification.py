@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..nets import with_solver
 from ..ode import Solver, measure
 from ..odenet import Classified, ODENet
 from ..training import Data, Evaluation, Exhibit, Headline, Step
@@ -37,10 +38,10 @@ class Classification(nn.Module):
     def __init__(self, model: nn.Module, eval_solver: Solver, measured: int = 100) -> None:
         super().__init__()
         if measured < 0:
-            raise ValueError(f"task.measured is {measured}, must be 0 or more")
+            raise ValueError(f"measured is {measured}, must be 0 or more")
         self.model, self.eval_solver, self.measured = model, eval_solver, measured
 
-    def check(self, data: Data) -> None:
+    def bind(self, data: Data) -> None:
         """The data are labelled images, and the model has an answer for each class."""
         batch = next(iter(data.batches("test")))
         if not hasattr(data, "classes") or not isinstance(batch, tuple) or len(batch) != 2:
@@ -71,7 +72,7 @@ class Classification(nn.Module):
 
     def classify(self, images: Tensor) -> Classified:
         if isinstance(self.model, ODENet):
-            return self.model.evaluated_with(self.eval_solver)(images)
+            return with_solver(self.model, self.eval_solver)(images)
         return classified(self.model(images))
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..data.events import Events
-from ..latent import Annealing, Inference, PointProcess, log_likelihood
+from ..latent import Inference, KLAnnealing, PointProcess, log_likelihood
 from ..latent.plots import draw_intensities
+from ..nets import with_solver
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 from .series import check_features, forward_cost, kl_metrics
@@ -21,7 +22,7 @@ class PoissonEvents(nn.Module):
         1/S sum_s log p(t_1 .. t_N | z_s) - w KL(q | N(0, I)), z_s ~ q(z(0) | t_1 .. t_N)
 
     With w = 1 it is a bound for any S, as it would not be with the mean over probabilities that
-    ``latent.evidence`` takes for S > 1.
+    ``latent.elbo`` takes for S > 1.
 
     Args:
         model: of events.
@@ -39,16 +40,16 @@ class PoissonEvents(nn.Module):
         self,
         model: PointProcess,
         eval_solver: Solver,
-        kl: Annealing | None = None,
+        kl: KLAnnealing | None = None,
         samples: int = 10,
     ) -> None:
         super().__init__()
         if samples < 1:
-            raise ValueError(f"task.samples is {samples}, must be at least 1")
+            raise ValueError(f"samples is {samples}, must be at least 1")
         self.model, self.eval_solver, self.samples = model, eval_solver, samples
-        self.kl = Annealing() if kl is None else kl
+        self.kl = KLAnnealing() if kl is None else kl
 
-    def check(self, data: Data) -> None:
+    def bind(self, data: Data) -> None:
         """The data are events."""
         if not isinstance(data.train_batch(0), Events):
             raise ValueError(
@@ -91,7 +92,7 @@ class PoissonEvents(nn.Module):
 
     def infer(self, batch: Events) -> tuple[Tensor, Inference]:
         """log p of each sample and the inference, with intensities on the batch's grid."""
-        model = self.model.evaluated_with(self.eval_solver)
+        model = with_solver(self.model, self.eval_solver)
         return model.infer(batch.observed, batch.grid, self.samples)
 
     def sample(self, data: Data) -> Exhibit:

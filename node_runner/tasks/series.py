@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from ..data.series import Batch, Series
 from ..latent import (
-    Annealing,
     Inference,
+    KLAnnealing,
     LatentModel,
     SeriesModel,
-    evidence,
+    elbo,
     squared_errors,
 )
 from ..latent.plots import SeriesAxes, draw_interpolation, draw_series, plot_times
+from ..nets import with_solver
 from ..ode import Solver
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
 
@@ -25,7 +26,7 @@ PRIOR = 100  # samples from the prior
 
 
 class SeriesModelling(nn.Module):
-    """Maximise what a model says of the target, given what is observed (``latent.evidence``).
+    """Maximise what a model says of the target, given what is observed (``latent.elbo``).
 
     Args:
         model: of series.
@@ -40,14 +41,14 @@ class SeriesModelling(nn.Module):
         self,
         model: SeriesModel,
         eval_solver: Solver,
-        kl: Annealing | None = None,
+        kl: KLAnnealing | None = None,
         mean: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.eval_solver, self.mean = model, eval_solver, mean
-        self.kl = Annealing() if kl is None else kl
+        self.kl = KLAnnealing() if kl is None else kl
 
-    def check(self, data: Data) -> None:
+    def bind(self, data: Data) -> None:
         """The model has as many features as the data."""
         check_series(self.model, data)
         self.kl.steps_per_epoch = data.steps_per_epoch
@@ -70,12 +71,12 @@ class SeriesModelling(nn.Module):
         self, inference: Inference, target: Series, kl_weight: float
     ) -> tuple[Tensor, Tensor]:
         """The objective and the KL of each series, (B,) each."""
-        return evidence(self.model.likelihood, inference, target, kl_weight, self.mean)
+        return elbo(self.model.likelihood, inference, target, kl_weight, self.mean)
 
     def infer(self, batch: Batch) -> Inference:
         """The model's answer in evaluation, to a batch in its own dtype."""
         later = None if batch.beyond is None else batch.beyond.times
-        model = self.model.evaluated_with(self.eval_solver)
+        model = with_solver(self.model, self.eval_solver)
         return model.infer(batch.observed, batch.target.times, later)
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:
@@ -104,7 +105,7 @@ class SeriesModelling(nn.Module):
         files where the data are scaled.
         """
         found, batch = self.show(data), self.cast(next(iter(data.batches("test"))))
-        model = self.model.evaluated_with(self.eval_solver)
+        model = with_solver(self.model, self.eval_solver)
         times, beyond = plot_times(batch)
         every = times if beyond is None else torch.cat((times, beyond))
         count = len(batch.target.times)
@@ -116,7 +117,7 @@ class SeriesModelling(nn.Module):
             "observed_values": in_files(data, seen(batch.observed)),
         }
         if isinstance(model, LatentModel):
-            z0 = every.new_empty(PRIOR, 1, model.size).normal_()
+            z0 = every.new_empty(PRIOR, 1, model.hidden_size).normal_()
             curves = model.decode(z0, every.expand(PRIOR, -1))[:, :, 0]
             found.arrays["prior_samples"] = in_files(data, curves)
         return found
@@ -126,7 +127,7 @@ class SeriesModelling(nn.Module):
         between two of them.
         """
         batch = self.cast(first(next(iter(data.batches("test"))), SHOWN))
-        model = self.model.evaluated_with(self.eval_solver)
+        model = with_solver(self.model, self.eval_solver)
         labels = SeriesAxes.of(data)
         figures = {"series": draw_series(model, batch, FUTURES, labels)}
         if isinstance(model, LatentModel):

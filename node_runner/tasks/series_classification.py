@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.series import Batch
-from ..latent import Annealing, Inference, SeriesModel, evidence
+from ..latent import Inference, KLAnnealing, SeriesModel, elbo
+from ..nets import with_solver
 from ..ode import Solver
 from ..plotting import add_colour_bar
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
@@ -52,23 +53,23 @@ class SeriesClassification(nn.Module):
         classifier: Callable[[int], nn.Module] | None = None,
         reconstruct: bool = True,
         weight: float = 100.0,
-        kl: Annealing | None = None,
+        kl: KLAnnealing | None = None,
         mean: bool = True,
     ) -> None:
         super().__init__()
         if not weight > 0:
-            raise ValueError(f"task.weight is {weight}, must be positive")
+            raise ValueError(f"weight is {weight}, must be positive")
         if reconstruct and classifier is None:
             raise ValueError(
                 "task.reconstruct is true, but without task.classifier the model predicts labels: "
                 "set task.reconstruct=false"
             )
         self.model, self.eval_solver = model, eval_solver
-        self.classifier = None if classifier is None else classifier(model.size)
+        self.classifier = None if classifier is None else classifier(model.hidden_size)
         self.reconstruct, self.weight, self.mean = reconstruct, weight, mean
-        self.kl = Annealing() if kl is None else kl
+        self.kl = KLAnnealing() if kl is None else kl
 
-    def check(self, data: Data) -> None:
+    def bind(self, data: Data) -> None:
         """The model has as many features as the data, the classifier as many classes, and there are
         labels.
         """
@@ -99,10 +100,10 @@ class SeriesClassification(nn.Module):
     def classify(self, model: SeriesModel, batch: Batch) -> tuple[Tensor, Inference]:
         """log p(class), (B, ..., S, C) as the labels are (B, ...), and the inference behind it."""
         if self.classifier is None:
-            inference = model.follow(batch.observed)
+            inference = model.filter(batch.observed)
             return inference.predictions.log_softmax(-1), inference
         inference = model.infer(batch.observed, batch.target.times)
-        return self.classifier(inference.summary).log_softmax(-1), inference
+        return self.classifier(inference.embedding).log_softmax(-1), inference
 
     def step(self, batch: Batch) -> Step:
         """A training step: the cross-entropy of each sample of the state."""
@@ -114,7 +115,7 @@ class SeriesClassification(nn.Module):
         metrics = {"nll": cross_entropy.detach()}
         kl_weight = self.kl.step()
         if self.reconstruct:
-            found = evidence(self.model.likelihood, inference, batch.target, kl_weight, self.mean)
+            found = elbo(self.model.likelihood, inference, batch.target, kl_weight, self.mean)
             loss = loss - found[0].mean()
             metrics |= {"evidence": found[0].mean().detach()} | kl_metrics(
                 inference, found[1], kl_weight
@@ -126,7 +127,7 @@ class SeriesClassification(nn.Module):
         where each has a label, their mean. Of all, if there are two classes of series: the area
         under the receiver's curve.
         """
-        log_prob, inference = self.classify(self.model.evaluated_with(self.eval_solver), batch)
+        log_prob, inference = self.classify(with_solver(self.model, self.eval_solver), batch)
         log_prob = log_prob.logsumexp(-2) - math.log(log_prob.shape[-2])
         known = counted(batch)
         wrong = (log_prob.argmax(-1) != batch.labels) & known
@@ -144,14 +145,14 @@ class SeriesClassification(nn.Module):
         (B, ..., C), their mean over samples, and ``labels`` (B, ...), -1 where there is none.
         """
         found, batch = self.show(data), next(iter(data.batches("test")))
-        log_prob = self.classify(self.model.evaluated_with(self.eval_solver), batch)[0]
+        log_prob = self.classify(with_solver(self.model, self.eval_solver), batch)[0]
         labels = batch.labels.masked_fill(~counted(batch), -1)
         found.arrays |= {"probabilities": log_prob.exp().mean(-2), "labels": labels}
         return found
 
     def show(self, data: Data) -> Exhibit:
         """How often each class is told for another, on the test set."""
-        model, pairs = self.model.evaluated_with(self.eval_solver), []
+        model, pairs = with_solver(self.model, self.eval_solver), []
         for batch in data.batches("test"):
             log_prob = self.classify(model, batch)[0].logsumexp(-2)
             known = counted(batch)

@@ -11,7 +11,7 @@ from ..data.series import Batch, Series
 from ..data.trajectory import Trajectories
 from ..ode import Solver, Stats
 from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
-from ..trajectory import Dynamics, Horizon
+from ..trajectory import Dynamics, HorizonSchedule
 from ..trajectory.plots import curve_times, draw_field, draw_states
 
 
@@ -36,15 +36,15 @@ class Trajectory(nn.Module):
         field: Callable[[int], nn.Module],
         solver: Solver,
         eval_solver: Solver,
-        horizon: Horizon | None = None,
+        horizon: HorizonSchedule | None = None,
     ) -> None:
         super().__init__()
         self.make, self.solver, self.eval_solver = field, solver, eval_solver
-        self.horizon = Horizon() if horizon is None else horizon
+        self.horizon = HorizonSchedule() if horizon is None else horizon
         self.register_module("dynamics", None)
         self.another = False  # trajectories than those learned, which begin where they were seen
 
-    def check(self, data: Data) -> None:
+    def bind(self, data: Data) -> None:
         """The data are trajectories, the same in training and test."""
         if not isinstance(data, Trajectories):
             raise ValueError(
@@ -68,7 +68,7 @@ class Trajectory(nn.Module):
         dynamics = self.begin(batch.observed)
         series = dynamics.units.inner(batch.target)
         length, end = self.horizon.step(series), series.times.max().item()
-        u, target, stats = dynamics.stretched(self.solver, series, length, end)
+        u, target, stats = dynamics.predict_segments(self.solver, series, length, end)
         loss = ((u - target.values).square() * target.mask).sum() / target.mask.sum()
         return Step(loss, {"mse": loss, "horizon": torch.tensor(length / end)}, stats.nfe)
 

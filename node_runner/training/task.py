@@ -82,11 +82,12 @@ class Task(Protocol):
 
     headline: Headline
 
-    def check(self, data: Data) -> None:
-        """Refuse data that it is not for, before any work.
+    def bind(self, data: Data) -> None:
+        """Configure the task for a data set (number of classes, of bits, of states, steps per
+        epoch), and check that model and data fit, before any work.
 
         Raises:
-            ValueError: saying what does not fit.
+            ValueError: If they do not; the message names what to change.
         """
 
     def step(self, batch: Batch) -> Step:
@@ -113,6 +114,10 @@ class Data(Protocol):
         shape: of one sample.
         sizes: samples by split, where that is a number.
         steps_per_epoch: training batches in an epoch.
+
+    Further attributes are read by the tasks that need them, where a data set has them: ``classes``,
+    the number of labels; ``bits``, of the integers that pixels are; ``states``, names of the
+    features of a trajectory; ``scaling``, from the units of the files to those of the model.
 
     A data set that depends on statistics of its rows has ``state_dict()`` beside these, tensors and
     plain values that go into the run's checkpoint, and takes them as ``state`` when it is made for

@@ -1,6 +1,8 @@
-"""An unknown f of dx/dt = f(x), learned from trajectories."""
+"""Models of an unknown f in dx/dt = f(x), learned from trajectories."""
 
-from .horizon import Horizon
-from .model import Dynamics, Units
+from .horizon import HorizonSchedule
+from .model import Dynamics, Normalisation
 
-__all__ = ["Dynamics", "Horizon", "Units"]
+Horizon = HorizonSchedule  # its name in the configurations of older runs
+
+__all__ = ["Dynamics", "HorizonSchedule", "Normalisation"]

@@ -1,4 +1,4 @@
-"""How far training looks ahead."""
+"""Schedule of the length of training segments."""
 
 from __future__ import annotations
 
@@ -6,33 +6,38 @@ from torch import nn
 
 from ..data.series import Series
 
-OBSERVATIONS = 4  # in a stretch, on average, at least
+_OBSERVATIONS = 4  # in a segment, on average, at least
 
 
-class Horizon(nn.Module):
-    """The length of the stretches of a trajectory that a step of training solves: from ``first`` it
-    grows, by an equal factor each step, to the whole in ``steps`` steps.
+class HorizonSchedule(nn.Module):
+    """Length of the segments of a trajectory that a training step solves: it grows from ``first``,
+    by the same factor per step, to the whole trajectory in ``steps`` steps.
 
-    A long solve with a bad f ends far from the data whatever one changes a little: training then
-    settles for the mean. A short one is nearly linear in f, and one a little longer than the last
-    is nearly right.
+    A long solve with a bad f ends far from the data for any small change of f, and training
+    converges to the mean. A short solve is nearly linear in f, and a solve slightly longer than the
+    previous one starts nearly right.
 
-    It counts the steps of training, as a part of the state that a checkpoint holds.
+    The count of training steps is part of the checkpoint.
 
     Args:
-        first: in units of the time in which a state moves by its deviation.
-        steps: as above; with 0 all is solved from end to end from the start.
+        first: Initial length, in units of the time in which a state changes by its standard
+            deviation.
+        steps: Training steps until whole trajectories are solved; 0: from the start.
 
     Raises:
-        ValueError: for a value out of range.
+        ValueError: For a value out of range.
+
+    Example:
+        >>> HorizonSchedule(first=0.5, steps=100).first
+        0.5
     """
 
     def __init__(self, first: float = 0.5, steps: int = 1000) -> None:
         super().__init__()
         if not first > 0:
-            raise ValueError(f"task.horizon.first is {first}, must be positive")
+            raise ValueError(f"first is {first}, must be positive")
         if steps < 0:
-            raise ValueError(f"task.horizon.steps is {steps}, must not be negative")
+            raise ValueError(f"steps is {steps}, must not be negative")
         self.first, self.steps, self.done = first, steps, 0
 
     def get_extra_state(self) -> int:
@@ -42,16 +47,16 @@ class Horizon(nn.Module):
         self.done = state
 
     def length(self, series: Series) -> float:
-        """Of the next step."""
+        """Return the length of the next step."""
         end = series.times.max().item()
         if self.done >= self.steps:
             return end
         observed = series.mask.any(-1).sum(1).min().item()
-        first = min(end, max(self.first, OBSERVATIONS * end / observed))
+        first = min(end, max(self.first, _OBSERVATIONS * end / observed))
         return first ** (1 - self.done / self.steps) * end ** (self.done / self.steps)
 
     def step(self, series: Series) -> float:
-        """The length of a step, which is counted."""
+        """Return the length of this step and count it."""
         length = self.length(series)
         self.done += 1
         return length

@@ -17,7 +17,7 @@ from node_runner.flow import (
     Rademacher,
     multiscale,
     single_scale,
-    stack,
+    stacked_cnf,
 )
 from node_runner.flow.bijections import Flatten, Logit, Squeeze
 from node_runner.flow.regularizers import Jacobian, Kinetic
@@ -31,7 +31,7 @@ FLOWS = {
     "logit": lambda: (Logit(0.05), (2, 2, 1)),
     "squeeze": lambda: (Squeeze(), (1, 4, 2)),
     "flatten": lambda: (Flatten((2, 1, 2)), (2, 1, 2)),
-    "stack": lambda: (stack(CNFS, partial(MLP, hidden=(6,)), dim=3, flows=2), (3,)),
+    "stack": lambda: (stacked_cnf(CNFS, partial(MLP, hidden=(6,)), dim=3, flows=2), (3,)),
     "multiscale": lambda: (
         multiscale(CNFS, partial(ConvNet, hidden=(3,)), (1, 4, 4), flows=1, scales=2),
         (1, 4, 4),
@@ -139,7 +139,8 @@ def test_gradients_of_a_multiscale_flow_agree(gradient, draw):
         cnfs = partial(CNF, solver=solver, divergence=Rademacher(), regularizers=COSTS)
         flow = multiscale(cnfs, partial(ConvNet, hidden=(3,)), (1, 4, 4), flows=1, scales=2)
         flow = flow.double()
-        log_prob, transport = flow.log_prob(torch.full((2, 1, 4, 4), 0.3).double())
+        transport = flow.transport(torch.full((2, 1, 4, 4), 0.3).double())
+        log_prob = transport.log_prob
         (sum(c.sum() for c in transport.costs.values()) - log_prob.sum()).backward()
         found.append(torch.cat([p.grad.flatten() for p in flow.parameters()]))
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5 * found[0].abs().max().item())
@@ -150,12 +151,12 @@ def test_an_evaluated_flow_shares_its_fields_and_has_no_costs(draw):
     flow = multiscale(cnfs, partial(ConvNet, hidden=(3,)), (1, 4, 4), flows=1, scales=2).double()
     assert set(flow.regularizers) == set(COSTS)
     solver = Solver("rk4", step_size=0.5)
-    other = flow.evaluated_with(solver, Exact())
+    other = flow.with_solver(solver, Exact())
     assert list(map(id, flow.parameters())) == list(map(id, other.parameters()))
     assert not other.regularizers
     for cnf in (m for m in other.modules() if isinstance(m, CNF)):
         assert (cnf.solver, cnf.divergence, cnf.steer) == (solver, Exact(), 0)
-    kept = flow.evaluated_with(solver)
+    kept = flow.with_solver(solver)
     assert {type(m.divergence) for m in kept.modules() if isinstance(m, CNF)} == {Gaussian}
 
 
@@ -173,7 +174,7 @@ def test_steer_draws_the_end_in_training_alone():
         (lambda: multiscale(CNFS, ConvNet, (1, 28, 28), scales=4), "scales is 4, .* 28 x 28"),
         (lambda: multiscale(CNFS, ConvNet, (28, 28)), r"shape is \[28, 28\]"),
         (lambda: multiscale(CNFS, ConvNet, (1, 28, 28), flows=0), "flows is 0"),
-        (lambda: stack(CNFS, MLP, dim=0), "dim is 0"),
+        (lambda: stacked_cnf(CNFS, MLP, dim=0), "dim is 0"),
         (lambda: single_scale(CNFS, EncoderDecoder, (1, 0, 4)), r"shape is \[1, 0, 4\]"),
         (lambda: single_scale(CNFS, EncoderDecoder, (1, 30, 28)), "30 x 28 .* multiples of 4"),
         (lambda: Logit(0.5), "alpha is 0.5"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from node_runner.flow import Exact, Gaussian, Rademacher, divergence, pushforward
+from node_runner.flow import Exact, Gaussian, Rademacher, divergence, divergence_and_vjps
 
 EVENTS = [(3,), (2, 2, 2), (1,)]
 events = pytest.mark.parametrize("event", EVENTS, ids=str)
@@ -84,7 +84,7 @@ def test_probes_of_samples_differ(draw):
 @events
 def test_exact_divergence_is_the_trace(event, draw):
     f, t, x = Mixing(event), draw(), draw(4, *event)
-    found = pushforward(f, t, x, Exact().probes(x))
+    found = divergence_and_vjps(f, t, x, Exact().probes(x))
     traces = jacobians(f, t, x).diagonal(dim1=1, dim2=2).sum(1)
     assert found.dx.shape == x.shape and found.div.shape == (4,)
     assert torch.equal(found.dx, f(t, x))
@@ -95,7 +95,7 @@ def test_exact_divergence_is_the_trace(event, draw):
 def test_rows_are_those_of_the_jacobian(event, draw):
     """And so their squares add up to the Frobenius norm."""
     f, t, x = Mixing(event), draw(), draw(4, *event)
-    rows = pushforward(f, t, x, Exact().probes(x)).rows
+    rows = divergence_and_vjps(f, t, x, Exact().probes(x)).vjps
     expected = jacobians(f, t, x)
     torch.testing.assert_close(rows.flatten(2).transpose(0, 1), expected, rtol=1e-12, atol=1e-13)
     frobenius = rows.square().sum(0).flatten(1).sum(1)
@@ -107,9 +107,9 @@ def test_random_rows_are_probes_times_the_jacobian(divergence, draw):
     """One probe takes a way of its own past vmap."""
     f, t, x = Mixing((2, 2, 2)), draw(), draw(4, 2, 2, 2)
     probes = divergence.probes(x)
-    found = pushforward(f, t, x, probes)
+    found = divergence_and_vjps(f, t, x, probes)
     expected = torch.einsum("kbi,bij->kbj", probes.flatten(2), jacobians(f, t, x))
-    torch.testing.assert_close(found.rows.flatten(2), expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(found.vjps.flatten(2), expected, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(
         found.div, (expected * probes.flatten(2)).sum((0, 2)), rtol=1e-12, atol=1e-13
     )
@@ -123,10 +123,10 @@ def test_random_divergence_is_unbiased(divergence, draw):
     f, t, x = Mixing((3,)), draw(), draw(1, 3)
     jacobian = jacobians(f, t, x)[0]
     many = x.expand(20_000, 3)
-    found = pushforward(f, t, many, divergence.probes(many))
+    found = divergence_and_vjps(f, t, many, divergence.probes(many))
     for values, exact in (
         (found.div, jacobian.trace()),
-        (found.rows.square().sum((0, 2)), jacobian.square().sum()),
+        (found.vjps.square().sum((0, 2)), jacobian.square().sum()),
     ):
         standard_error = values.std() / 20_000**0.5
         assert (values.mean() - exact).abs() < 4 * standard_error
@@ -141,8 +141,8 @@ def test_probes_pushed_in_chunks_give_the_same_divergence(kind, entries, monkeyp
     assert x.numel() == 12 * 4
     probes, found = kind.probes(x), []
     for limit in (2**20, entries):
-        monkeypatch.setattr(divergence, "CHUNK", limit)
-        pushed = pushforward(f, t, x, probes)
+        monkeypatch.setattr(divergence, "_CHUNK", limit)
+        pushed = divergence_and_vjps(f, t, x, probes)
         (gradient,) = torch.autograd.grad(pushed.div.sum(), f.inner.weight)
         found.append((*pushed, gradient))
     for whole, chunked in zip(*found, strict=True):
@@ -153,13 +153,13 @@ def test_probes_pushed_in_chunks_give_the_same_divergence(kind, entries, monkeyp
 def test_probes_are_pushed_no_more_than_so_many_entries_at_once(monkeypatch, draw):
     """Of 12 probes of 48 entries, five at once where 250 are allowed."""
     seen, vmap = [], torch.func.vmap
-    monkeypatch.setattr(divergence, "CHUNK", 250)
+    monkeypatch.setattr(divergence, "_CHUNK", 250)
     monkeypatch.setattr(
         torch.func, "vmap", lambda f, chunk_size: seen.append(chunk_size) or vmap(f)
     )
     x = draw(4, 3, 2, 2)
-    pushforward(Mixing((3, 2, 2)), draw(), x, Exact().probes(x))
-    pushforward(Mixing((3, 2, 2)), draw(), x[:1], Exact().probes(x[:1]))
+    divergence_and_vjps(Mixing((3, 2, 2)), draw(), x, Exact().probes(x))
+    divergence_and_vjps(Mixing((3, 2, 2)), draw(), x[:1], Exact().probes(x[:1]))
     assert seen == [5, None]
 
 
@@ -183,7 +183,7 @@ def test_random_probes_are_for_any_number_of_dimensions(divergence):
 
 @pytest.mark.parametrize("kind", [Rademacher, Gaussian])
 def test_fewer_than_one_probe_are_refused(kind):
-    with pytest.raises(ValueError, match=r"divergence\.count is 0, must be at least 1"):
+    with pytest.raises(ValueError, match=r"count is 0, must be at least 1"):
         kind(0)
 
 
@@ -208,4 +208,4 @@ class Trace(nn.Module):
         self.f = f
 
     def forward(self, t, x, probes):
-        return pushforward(self.f, t, x, probes).div
+        return divergence_and_vjps(self.f, t, x, probes).div

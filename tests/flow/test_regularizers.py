@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from node_runner.fields import MLP
-from node_runner.flow import CNF, Exact, Rademacher, pushforward
+from node_runner.flow import CNF, Exact, Rademacher, divergence_and_vjps
 from node_runner.flow.regularizers import (
     L1,
     L2,
     Jacobian,
     Kinetic,
-    Local,
+    PathPoint,
     TotalDerivative,
-    acceleration,
 )
+from node_runner.flow.regularizers.protocol import total_derivative
 from node_runner.ode import Solver
 
 ENDS = 0.0, 0.8
@@ -32,8 +32,8 @@ COSTS = {
 
 def local(draw, *event, probes=1):
     """A point with everything drawn."""
-    dx, acceleration = draw(4, *event), draw(4, *event)
-    return Local(draw(), draw(4, *event), dx, draw(probes, 4, *event), lambda: acceleration)
+    dx, change = draw(4, *event), draw(4, *event)
+    return PathPoint(draw(), draw(4, *event), dx, draw(probes, 4, *event), lambda: change)
 
 
 class Linear(nn.Module):
@@ -49,7 +49,7 @@ class Linear(nn.Module):
 
 FORMULAS = {
     "kinetic": lambda at: 0.5 * at.dx.square(),
-    "total_derivative": lambda at: at.acceleration().square(),
+    "total_derivative": lambda at: at.total_derivative().square(),
     "l1": lambda at: at.dx.abs(),
 }
 
@@ -70,7 +70,7 @@ def test_the_square_of_the_speed_is_twice_the_kinetic_energy(draw):
 def test_the_speed_of_a_flow_at_rest_has_a_gradient():
     """A last layer of zeros, as RNODE starts with, must not make it NaN."""
     dx = torch.zeros(2, 3, requires_grad=True)
-    L2()(Local(dx.new_zeros(()), dx, dx, dx[None], lambda: dx)).sum().backward()
+    L2()(PathPoint(dx.new_zeros(()), dx, dx, dx[None], lambda: dx)).sum().backward()
     assert dx.grad.isfinite().all()
 
 
@@ -85,16 +85,16 @@ def test_jacobian_density_is_the_frobenius_norm_over_dimensions(event, draw):
         return (x.flatten(1) @ a.T).view(x.shape)
 
     t = draw()
-    found = pushforward(f, t, x, Exact().probes(x))
-    cost = Jacobian()(Local(t, x, found.dx, found.rows, None))
+    found = divergence_and_vjps(f, t, x, Exact().probes(x))
+    cost = Jacobian()(PathPoint(t, x, found.dx, found.vjps, None))
     torch.testing.assert_close(cost, (a.square().sum() / d).expand(4), rtol=1e-13, atol=0)
 
 
 def test_jacobian_density_is_unbiased_with_random_probes(draw):
     """Within 4 standard errors over 20,000 probes."""
     a, x = draw(3, 3), draw(1, 3).expand(20_000, 3)
-    found = pushforward(lambda t, x: x @ a.T, draw(), x, Rademacher().probes(x))
-    cost = Jacobian()(Local(draw(), x, found.dx, found.rows, None))
+    found = divergence_and_vjps(lambda t, x: x @ a.T, draw(), x, Rademacher().probes(x))
+    cost = Jacobian()(PathPoint(draw(), x, found.dx, found.vjps, None))
     assert (cost.mean() - a.square().sum() / 3).abs() < 4 * cost.std() / 20_000**0.5
 
 
@@ -122,7 +122,7 @@ def test_kinetic_cost_of_a_linear_field(draw):
         w * half * 0.5 * (x @ (a @ torch.matrix_exp(a * (half * (n + 1)))).T).square().mean(1)
         for n, w in zip(nodes, weights, strict=True)
     )
-    found = flow.transport(x, *ENDS).costs["kinetic"]
+    found = flow.transport(x, t0=0.0, t1=0.8).costs["kinetic"]
     torch.testing.assert_close(found.detach(), expected, rtol=1e-7, atol=0)
 
 
@@ -132,12 +132,12 @@ def test_the_total_derivative_is_that_along_the_path(draw):
     """
     field, x, h = MLP(3, (8,)).double(), draw(4, 3), 1e-4
     t = torch.tensor(0.3, dtype=torch.float64)
-    found = acceleration(field, t, x, field(t, x))
+    found = total_derivative(field, t, x, field(t, x))
     ahead, behind = (SOLVER(field, x, [0.3, 0.3 + s]).final for s in (h, -h))
     expected = (field(t + h, ahead) - field(t - h, behind)) / (2 * h)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
     assert torch.autograd.gradcheck(
-        lambda x: acceleration(field, t, x, field(t, x)), x.requires_grad_()
+        lambda x: total_derivative(field, t, x, field(t, x)), x.requires_grad_()
     )
 
 
@@ -154,14 +154,14 @@ def test_jacobian_cost_of_a_linear_field(draw):
     """A constant density: |A|_F^2 / D times the time."""
     flow, x = linear_flow(draw)
     expected = flow.field.a.square().sum() / 3 * (ENDS[1] - ENDS[0])
-    found = flow.transport(x, *ENDS).costs["jacobian"]
+    found = flow.transport(x, t0=0.0, t1=0.8).costs["jacobian"]
     torch.testing.assert_close(found, expected.expand(5), rtol=1e-12, atol=0)
 
 
 def test_costs_are_positive_whichever_way_the_path_is_walked(draw):
     flow, x = linear_flow(draw)
-    there = flow.transport(x, *ENDS)
-    back = flow.transport(there.z, *ENDS[::-1])
+    there = flow.transport(x, t0=0.0, t1=0.8)
+    back = flow.transport(there.z, t0=0.8, t1=0.0)
     for name in COSTS:
         assert (there.costs[name] > 0).all()
         rtol = 1e-2 if name == "l1" else 1e-6  # its density has kinks
@@ -174,14 +174,14 @@ def test_costs_take_no_step_of_their_own(method, draw):
     solver = Solver(method, rtol=1e-5, atol=1e-5)
     flow, x = linear_flow(draw, solver=solver)
     bare = CNF(flow.field, solver, Exact())
-    costly, plain = flow.transport(x, 0.0, 3.0), bare.transport(x, 0.0, 3.0)
+    costly, plain = flow.transport(x, t0=0.0, t1=3.0), bare.transport(x, t0=0.0, t1=3.0)
     assert costly.stats.forward == plain.stats.forward
     torch.testing.assert_close(costly.z, plain.z, rtol=1e-10, atol=1e-12)
 
 
 def test_costs_have_a_name_and_one_number_a_sample(draw):
     flow, x = linear_flow(draw)
-    costs = flow.transport(x, *ENDS).costs
+    costs = flow.transport(x, t0=0.0, t1=0.8).costs
     assert list(costs) == list(COSTS)
     assert all(cost.shape == (5,) for cost in costs.values())
 
@@ -189,6 +189,6 @@ def test_costs_have_a_name_and_one_number_a_sample(draw):
 def test_costs_reach_the_parameters(draw):
     """The gradient of |A|_F^2 T / D is 2 A T / D."""
     flow, x = linear_flow(draw, {"jacobian": Jacobian()})
-    flow.transport(x, *ENDS).costs["jacobian"].mean().backward()
+    flow.transport(x, t0=0.0, t1=0.8).costs["jacobian"].mean().backward()
     a = flow.field.a
     torch.testing.assert_close(a.grad, 2 * a.detach() * ENDS[1] / 3, rtol=1e-9, atol=1e-12)

@@ -32,7 +32,7 @@ def make(name, dim=2):
 def states(cell, series):
     """After each observation of each series, nothing behind its end."""
     reading = cell.read(series)
-    assert reading.states.shape == (len(series.times), series.times.shape[1] + 1, cell.size)
+    assert reading.states.shape == (len(series.times), series.times.shape[1] + 1, cell.hidden_size)
     assert not reading.states[:, 0].any()
     return [each[: n + 1] for each, n in zip(reading.states, series.lengths.tolist(), strict=True)]
 
@@ -81,7 +81,7 @@ def take_in(name, cell, h, x, seen, gap):
     if isinstance(cell, RNN):
         weights = {k.removesuffix("_l0"): v for k, v in net.state_dict().items()}
         kind = nn.GRUCell if name.startswith("gru") else nn.RNNCell
-        net = kind(len(inputs), cell.size).double()
+        net = kind(len(inputs), cell.hidden_size).double()
         net.load_state_dict(weights)
     return net(inputs[None], h[None])[0]
 

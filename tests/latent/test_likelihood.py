@@ -75,7 +75,7 @@ def test_a_learned_deviation_is_drawn_to_the_errors_own(draw):
 
 @pytest.mark.parametrize("sd", [0.0, -1.0, math.nan])
 def test_a_deviation_that_is_not_positive_is_refused(sd):
-    with pytest.raises(ValueError, match=r"^model\.likelihood\.sd is .*, must be positive$"):
+    with pytest.raises(ValueError, match="^sd is"):
         Gaussian(1, sd)
 
 

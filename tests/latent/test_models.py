@@ -9,6 +9,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from node_runner.data.series import Series, full
+from node_runner.nets import with_solver
 from node_runner.ode import Adjoint, Direct, Replay, Solver
 
 TOL = 1e-6  # far above that of the solvers, 1e-9
@@ -41,7 +42,7 @@ def test_predictions_are_as_many_as_the_times_asked_for(name):
     for later, n in ((None, 6), (beyond, 9)):
         found = infer(model, series, times, later, 4)
         assert found.predictions.shape == (4, n, samples, 2)
-        assert found.summary.shape == (4, samples, model.size)
+        assert found.embedding.shape == (4, samples, model.hidden_size)
         assert (found.kl is None) == (name in AUTOREGRESSIVE)
     assert infer(model, series, times).predictions.shape[2] == 1
     assert bool(found.nfe()) == (name in ("latent_ode", "latent_rnn", "ode_rnn"))
@@ -76,7 +77,7 @@ def test_every_parameter_gets_a_gradient(name):
 def test_to_follow_is_to_be_told_of_the_observation_at_each_time_too(name):
     model, series = build(name), random_series()
     values = series.values.clone().requires_grad_()
-    found = model.follow(series._replace(values=values)).predictions
+    found = model.filter(series._replace(values=values)).predictions
     assert found.shape == (4, 5, 1, 2)
     for k in range(5):
         (grad,) = torch.autograd.grad(found[0, k].sum(), values, retain_graph=True)
@@ -103,7 +104,7 @@ def test_the_state_predicted_from_is_the_one_that_takes_the_observation_in(name)
     model.decoder = nn.Identity()  # predictions are states
     before, after = (
         found.predictions[:, :, 0]
-        for found in (infer(model, series, series.times), model.follow(series))
+        for found in (infer(model, series, series.times), model.filter(series))
     )
     for k in range(4):
         h = model.cell.update(before[:, k], series.values[:, k], series.gaps[:, k])
@@ -153,7 +154,7 @@ def test_samples_are_of_the_posterior(name):
     """Within 5 standard errors, at time 0."""
     model, series = build(name), random_series()
     posterior, n = model.encoder(series), 4000
-    z = infer(model, series, torch.zeros(4, 1).double(), samples=n).summary
+    z = infer(model, series, torch.zeros(4, 1).double(), samples=n).embedding
     assert_close(z.mean(1) / posterior.sd, posterior.mean / posterior.sd, 5 / n**0.5)
     assert_close(z.std(1) / posterior.sd, torch.ones(4, 3).double(), 5 / (2 * n) ** 0.5)
 
@@ -189,10 +190,10 @@ def test_a_sample_moves_on_by_itself(name):
     model, series = build(name), random_series()
     times = asked(series)
     found = infer(model, series, times, samples=2)
-    assert_close(model.decode(found.summary, times), found.predictions, 1e-12)
-    start = model.dynamics(found.summary, torch.zeros_like(times))[0]
+    assert_close(model.decode(found.embedding, times), found.predictions, 1e-12)
+    start = model.dynamics(found.embedding, torch.zeros_like(times))[0]
     if name != "rnn_vae":  # which takes a step even where no time has passed
-        assert torch.equal(start, found.summary[:, None].expand_as(start))
+        assert torch.equal(start, found.embedding[:, None].expand_as(start))
 
 
 @pytest.mark.parametrize("name", ["latent_ode", "latent_rnn"])
@@ -206,9 +207,9 @@ def test_the_times_of_an_ode_may_come_in_any_order_and_repeat(name):
 
 
 @every_model
-def test_evaluated_with_shares_the_parameters_and_changes_the_solver_alone(name):
+def test_with_solver_shares_the_parameters_and_changes_the_solver_alone(name):
     model, series = build(name), random_series()
-    rough, fine = (model.evaluated_with(Solver("dopri5", tol, tol)) for tol in (1e-1, 1e-9))
+    rough, fine = (with_solver(model, Solver("dopri5", tol, tol)) for tol in (1e-1, 1e-9))
     one, two = dict(model.named_parameters()), dict(rough.named_parameters())
     assert one.keys() == two.keys() and all(one[n] is two[n] for n in one)
     first, same, other = (

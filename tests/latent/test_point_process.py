@@ -63,7 +63,7 @@ def test_the_likelihood_of_a_known_intensity_is_the_closed_form():
     process = model(ODE(Steady(), EXACT), Affine(), latent=1)
     times = torch.tensor([[0.0, 0.5, END]] * 3, dtype=torch.float64)
     found, inference = infer(process, series, times, samples=4)
-    z0 = inference.summary[:, :, 0]
+    z0 = inference.embedding[:, :, 0]
     assert found.shape == z0.shape == (3, 4)
     total = (3 + 0.5 * z0) * END + 0.25 * SLOPE * END**2
     for i, arrivals in enumerate(([0.2, 0.9, 1.7], [], [1.1])):
@@ -184,7 +184,7 @@ def on_grid(rates, batch):
 
 
 def test_no_samples_and_no_scale_are_refused():
-    with pytest.raises(ValueError, match=r"model\.samples is 0, must be at least 1"):
+    with pytest.raises(ValueError, match="^samples is 0"):
         model(samples=0)
-    with pytest.raises(ValueError, match=r"model\.intensity\.scale is 0\.0, must be positive"):
+    with pytest.raises(ValueError, match="^scale is 0.0"):
         Intensity(nn.Identity(), 0.0)

@@ -15,7 +15,8 @@ from node_runner.flow import CNF, Exact, Rademacher, multiscale, single_scale
 from node_runner.flow.regularizers import Jacobian, Kinetic
 from node_runner.ode import Solver
 from node_runner.tasks import images
-from node_runner.tasks.images import STOPS, ImageDensity, bits_per_dim
+from node_runner.tasks.images import STOPS, image_density
+from node_runner.tasks.objectives import bits_per_dim
 
 SHAPE, DIM = (1, 4, 4), 16
 SOLVER = Solver("dopri5", 1e-5, 1e-5)
@@ -57,8 +58,8 @@ def task(divergence=None, regularizers=None, rest=False, make=single_scale, bits
         with torch.no_grad():
             for p in flow.parameters():
                 p.zero_()
-    made = ImageDensity(flow, SOLVER, **options)
-    made.check(Squares(bits))
+    made = image_density(flow, SOLVER, **options)
+    made.bind(Squares(bits))
     return made
 
 
@@ -73,7 +74,7 @@ def test_bits_per_dim_of_a_flow_at_rest_are_those_of_logit_normal_pixels(bits):
     log_mass = pixel.log_prob((batch.double() + 0.5) / 2**bits) - bits * log(2)
     expected = -log_mass.flatten(1).mean(1) / log(2)
     with torch.no_grad():
-        found, _ = ours.score(ours.flow, batch, 0.5)
+        found, _ = ours.metric(ours.flow, batch, noise=0.5)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -86,13 +87,13 @@ def test_uniform_pixels_cost_their_bits():
 @pytest.mark.parametrize("bits", [8, 5, 1])
 def test_noise_fills_the_bin_of_each_pixel_and_is_drawn_anew(bits):
     ours, batch = task(bits=bits), Squares(bits).images
-    one, two = ours.dequantised(batch), ours.dequantised(batch)
+    one, two = ours.metric.dequantised(batch), ours.metric.dequantised(batch)
     assert one.min() >= 0 and one.max() < 1
     assert torch.equal((one * 2**bits).floor(), batch.float())
     assert not torch.equal(one, two)
     inside = (one * 2**bits - batch).flatten()
     assert inside.mean().item() == pytest.approx(0.5, abs=5 * (1 / 12 / len(inside)) ** 0.5)
-    assert torch.equal(ours.dequantised(batch, 0.5), (batch.float() + 0.5) / 2**bits)
+    assert torch.equal(ours.metric.dequantised(batch, 0.5), (batch.float() + 0.5) / 2**bits)
 
 
 def test_the_test_has_bits_of_uniform_noise_and_of_the_middle_of_the_bin_apart():
@@ -100,7 +101,7 @@ def test_the_test_has_bits_of_uniform_noise_and_of_the_middle_of_the_bin_apart()
     with torch.no_grad():
         found = ours.evaluate(batch, "test")
         again = ours.evaluate(batch, "test")
-        middle, _ = ours.score(ours.evaluated_flow(), batch, 0.5)
+        middle, _ = ours.metric(ours.evaluated_flow(), batch, noise=0.5)
         assert set(ours.evaluate(batch, "validation").values) == {"bits_per_dim"}
     assert set(found.values) == {"bits_per_dim", "bits_per_dim_midbin"}
     assert torch.equal(found.values["bits_per_dim_midbin"], middle)
@@ -137,25 +138,24 @@ def test_the_test_is_of_random_signs_unless_told():
 
 
 def test_data_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"shape \[1, 4, 4\] and squares has \[3, 4, 4\]"):
-        task().check(Squares(shape=(3, 4, 4)))
+    with pytest.raises(ValueError, match="model.shape"):
+        task().bind(Squares(shape=(3, 4, 4)))
     points = Squares()
     points.bits = None
-    with pytest.raises(ValueError, match="squares has no images of integers; choose data=mnist_pi"):
-        task().check(points)
+    with pytest.raises(ValueError, match="mnist_pixels"):
+        task().bind(points)
 
 
 @pytest.mark.parametrize("which", ["divergence", "eval_divergence"])
 def test_an_exact_divergence_of_an_image_is_refused_with_its_cost(which):
-    message = "exact divergence of 16 dimensions takes 16 .* eval_divergence=rademacher take one"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="16 dimensions"):
         task(**{which: Exact(limit=15)})
     task(**{which: Exact(limit=16)})
 
 
 @pytest.mark.parametrize("option", [{"samples": -1}, {"pairs": -1}, {"temperature": 0}])
 def test_pictures_that_cannot_be_are_refused(option):
-    with pytest.raises(ValueError, match=r"task\.samples is .*, task\.pairs .*, task\.temperature"):
+    with pytest.raises(ValueError, match=next(iter(option))):
         task(**option)
 
 
@@ -163,21 +163,21 @@ def test_pictures_that_cannot_be_are_refused(option):
 @torch.no_grad()
 def test_what_is_decoded_comes_from_the_noise_it_is_encoded_to(make):
     ours = task(make=make)
-    flow, x = ours.evaluated_flow(), ours.dequantised(Squares().images, 0.5)
+    flow, x = ours.evaluated_flow(), ours.metric.dequantised(Squares().images, 0.5)
     z = flow.transport(x).z.flatten(1)
-    torch.testing.assert_close(ours.decode(flow, z, SHAPE), x, rtol=0, atol=1e-3)
+    torch.testing.assert_close(ours.views.decode(flow, z, SHAPE), x, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("make", [single_scale, multiscale])
 @torch.no_grad()
 def test_interpolation_goes_from_one_image_to_another_through_noise_of_their_length(make):
     ours = task(make=make)
-    flow, ends = ours.evaluated_flow(), ours.dequantised(Squares().images[:6], 0.5)
-    rows = ours.between(flow, ends, SHAPE).view(3, STOPS, *SHAPE)
+    flow, ends = ours.evaluated_flow(), ours.metric.dequantised(Squares().images[:6], 0.5)
+    rows = ours.views.between(flow, ends, SHAPE).view(3, STOPS, *SHAPE)
     torch.testing.assert_close(rows[:, 0], ends[0::2], rtol=0, atol=1e-3)
     torch.testing.assert_close(rows[:, -1], ends[1::2], rtol=0, atol=1e-3)
     z = flow.transport(ends).z.flatten(1)
-    middle = ours.decode(flow, (z[0::2] + z[1::2]) / 2**0.5, SHAPE)
+    middle = ours.views.decode(flow, (z[0::2] + z[1::2]) / 2**0.5, SHAPE)
     torch.testing.assert_close(rows[:, STOPS // 2], middle, rtol=0, atol=1e-3)
 
 
@@ -233,5 +233,5 @@ def test_few_or_an_odd_number_of_test_images_will_do(count, figures):
 
 
 def test_pixels_stay_below_one_in_single_precision():
-    y = task().dequantised(torch.full((1000, *SHAPE), 255, dtype=torch.uint8), 1 - 1e-7)
+    y = task().metric.dequantised(torch.full((1000, *SHAPE), 255, dtype=torch.uint8), 1 - 1e-7)
     assert y.max() < 1

@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from node_runner.data.events import EventData, Events, marked
 from node_runner.data.periodic import Periodic
 from node_runner.fields import MLP
-from node_runner.latent import ODE, RNN, Annealing, Encoder, Intensity, PointProcess
+from node_runner.latent import ODE, RNN, Encoder, Intensity, KLAnnealing, PointProcess
 from node_runner.nets import Feedforward
 from node_runner.ode import Solver
 from node_runner.tasks.poisson import SHOWN, PoissonEvents
@@ -49,7 +49,7 @@ def data_of(**options):
 @pytest.mark.parametrize("weight", [1.0, 0.0, 0.75])
 def test_the_loss_is_the_negative_evidence_of_single_samples(weight):
     """The mean over samples is of log-probabilities, so that with weight 1 it is a bound."""
-    kl = {1.0: Annealing(), 0.0: Annealing(wait=1), 0.75: Annealing(rate=0.25)}[weight]
+    kl = {1.0: KLAnnealing(), 0.0: KLAnnealing(wait=1), 0.75: KLAnnealing(rate=0.25)}[weight]
     task, batch = task_of(kl=kl), constant_batch()
     spread(task)
     kl.steps_per_epoch = 1
@@ -109,7 +109,7 @@ def test_training_lowers_the_bound_below_any_constant_towards_the_truth():
     data = data_of(family="decay", rate=10.0, batch_size=32)
     task = task_of(scale=10.0, samples=4)
     task.model.samples = 1
-    task.check(data)
+    task.bind(data)
     optimizer = torch.optim.Adam(task.parameters(), 0.03)
     before = evaluate(task, data, "test")
     task.train()
@@ -156,8 +156,8 @@ def test_intensities_and_events_are_arrays():
 def test_what_is_no_events_is_refused():
     sines = Periodic(0, CPU, train_size=8, batch_size=8)
     with pytest.raises(ValueError, match="is for times of events, and periodic has none"):
-        task_of().check(sines)
+        task_of().bind(sines)
     with pytest.raises(ValueError, match="series of 2 features and events has 1"):
-        task_of(dim=2).check(data_of())
-    with pytest.raises(ValueError, match=r"task\.samples is 0, must be at least 1"):
+        task_of(dim=2).bind(data_of())
+    with pytest.raises(ValueError, match="^samples is 0"):
         task_of(samples=0)

@@ -18,7 +18,7 @@ from label_cases import (
 )
 
 from node_runner.data.series import Batch
-from node_runner.latent import Annealing, evidence
+from node_runner.latent import KLAnnealing, elbo
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -78,13 +78,13 @@ def test_labels_of_padded_times_do_not_count(name):
 @pytest.mark.parametrize("name", ["latent_rnn", "rnn_gaps"])
 def test_to_reconstruct_adds_the_evidence_with_its_weights(name, mean):
     """weight * cross-entropy - log-likelihood + w KL, w by the epoch."""
-    options = {"reconstruct": True, "weight": 7.0, "mean": mean, "kl": Annealing(1, 0.9)}
+    options = {"reconstruct": True, "weight": 7.0, "mean": mean, "kl": KLAnnealing(1, 0.9)}
     task, batch = task_of(SERIES, name, **options), batch_of(SERIES)
     task.kl.steps_per_epoch = 1
     for weight in (0.0, 0.0, 0.1):
         plain = seeded(task_of(SERIES, name).step, batch).loss
         inference = seeded(task.model.infer, batch.observed, batch.target.times)
-        bound, kl = evidence(task.model.likelihood, inference, batch.target, weight, mean)
+        bound, kl = elbo(task.model.likelihood, inference, batch.target, weight, mean)
         found = seeded(task.step, batch)
         torch.testing.assert_close(found.loss, 7 * plain - bound.mean(), rtol=1e-10, atol=0)
         torch.testing.assert_close(found.metrics["nll"], plain.detach())

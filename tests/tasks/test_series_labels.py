@@ -79,7 +79,7 @@ def test_training_tells_times_apart(name):
 def learns(kind, name, sooner=False, **options):
     """From as good as a guess to far better; a latent state must hold all labels of a series."""
     data, task = Made(kind), task_of(kind, name, classes=2, **options).float()
-    task.check(data)
+    task.bind(data)
     before = evaluate(task, data, "test")
     optimizer = torch.optim.Adam(task.parameters(), 2e-2)
     for i in range(80):
@@ -115,7 +115,7 @@ def test_the_confusion_figure_has_the_counts_of_answers(kind, name):
 def test_data_that_fit_are_accepted_and_set_the_schedule():
     for kind in (SERIES, TIMES):
         task = task_of(kind, classes=2).float()
-        task.check(Made(kind))
+        task.bind(Made(kind))
         assert task.kl.steps_per_epoch == 5 and task.kl.steps == 0
 
 
@@ -136,14 +136,14 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("kind", "classes", "data", "message"), REFUSALS)
 def test_data_that_do_not_fit_are_refused_in_one_line(kind, classes, data, message):
-    refused(lambda: task_of(kind, classes=classes).float().check(data()), message)
+    refused(lambda: task_of(kind, classes=classes).float().bind(data()), message)
 
 
 def test_data_of_another_number_of_features_are_refused_in_one_line():
     data = Made(SERIES)
     data.shape = (41,)
     message = "the model is for series of 2 features and made has 41: set series.dim=41"
-    refused(lambda: task_of(SERIES).check(data), message)
+    refused(lambda: task_of(SERIES).bind(data), message)
 
 
 @kinds

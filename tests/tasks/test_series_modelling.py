@@ -13,7 +13,7 @@ from node_runner.data.periodic import Periodic
 from node_runner.data.scaling import Scaling
 from node_runner.data.series import Batch, full
 from node_runner.data.spirals import Spirals
-from node_runner.latent import Annealing
+from node_runner.latent import KLAnnealing
 from node_runner.ode import Solver
 from node_runner.tasks.series import SeriesModelling
 from node_runner.training.metrics import evaluate, summarise
@@ -81,9 +81,9 @@ def test_the_loss_is_the_negative_evidence(name, samples, mean):
 
 def test_the_loss_weighs_the_kl_by_the_epoch_and_a_checkpoint_knows_it():
     data = Spirals(0, CPU, **SIZES | {"batch_size": 20})
-    tasks = [modelling("latent_rnn", kl=Annealing(1, 0.9)) for _ in range(2)]
+    tasks = [modelling("latent_rnn", kl=KLAnnealing(1, 0.9)) for _ in range(2)]
     for task in tasks:
-        task.check(data)
+        task.bind(data)
     batch = batch_of()
     for i, weight in enumerate([0, 0, 0, 0, 0.1, 0.1, 0.19]):
         found = step(tasks[0], batch)
@@ -97,7 +97,7 @@ def test_the_loss_weighs_the_kl_by_the_epoch_and_a_checkpoint_knows_it():
 
 
 def test_to_evaluate_is_no_step_of_the_schedule():
-    task = modelling("latent_rnn", kl=Annealing(1, 0.9))
+    task = modelling("latent_rnn", kl=KLAnnealing(1, 0.9))
     before = task.kl.steps
     with torch.no_grad():
         task.evaluate(batch_of(), "test")
@@ -123,7 +123,7 @@ def test_no_number_of_a_step_is_left_on_another_device():
 @pytest.mark.parametrize("name", ["latent_rnn", "rnn_gaps"])
 @torch.no_grad()
 def test_an_evaluation_tells_what_a_loop_finds(name):
-    task, batch = modelling(name, kl=Annealing(5)), batch_of()
+    task, batch = modelling(name, kl=KLAnnealing(5)), batch_of()
     torch.manual_seed(7)
     found = task.evaluate(batch, "test")
     torch.manual_seed(7)
@@ -170,10 +170,10 @@ def test_without_anything_beyond_nothing_is_said_of_it():
 
 def test_data_of_another_number_of_features_are_refused_in_one_line():
     task = modelling("rnn")
-    task.check(Spirals(0, CPU, **SIZES))
+    task.bind(Spirals(0, CPU, **SIZES))
     message = "^the model is for series of 2 features and periodic has 1: set series.dim=1$"
     with pytest.raises(ValueError, match=message):
-        task.check(Periodic(0, CPU, **SIZES))
+        task.bind(Periodic(0, CPU, **SIZES))
 
 
 def trained(name, steps):

@@ -32,9 +32,9 @@ TASKS = {  # of each class, with a model of the shape that data sets here have
     "ffjord_power": ["model.dim=2", "model.field.hidden=[8]", "model.flows=1", "tol=1e-2"],
     "ffjord_mnist": ["model.shape=[1,8,8]", "solver=euler", "solver.step_size=1", "tol=1e-1"],
     "odenet_mnist": ["model=mlp"],
-    "latent_periodic": ["series.dim=2", "series.field=[8]", "series.cell=[8]"],
-    "latent_activity": ["series.dim=2", "series.field=[8]", "series.cell=[8]"],
-    "latent_mortality": ["series.dim=2", "series.field=[8]", "series.cell=[8]"],
+    "latent_periodic": ["series.dim=2", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"],
+    "latent_activity": ["series.dim=2", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"],
+    "latent_mortality": ["series.dim=2", "series.ode_hidden=[8]", "series.cell_ode_hidden=[8]"],
     "poisson_events": [],
     "trajectory": ["task.field.hidden=[8]"],
 }
@@ -92,7 +92,7 @@ def test_a_task_runs_with_data_of_its_kind_and_refuses_others_in_a_line(name, se
     for kind, data in sets.items():
         task = instantiate(node, _convert_="all")
         try:
-            task.check(data)
+            task.bind(data)
         except ValueError as error:
             message = str(error)
             assert "\n" not in message

@@ -19,9 +19,9 @@ from node_runner.fields import MLP
 from node_runner.ode import Solver
 from node_runner.tasks.trajectory import Trajectory, field_error
 from node_runner.training.metrics import evaluate
-from node_runner.trajectory import Dynamics, Horizon
-from node_runner.trajectory.model import Units, solve
-from node_runner.trajectory.stretches import interpolate, stretches
+from node_runner.trajectory import Dynamics, HorizonSchedule
+from node_runner.trajectory.model import Normalisation, _solve
+from node_runner.trajectory.segments import interpolate, segments
 
 CPU = torch.device("cpu")
 SOLVER = Solver("dopri5", 1e-3, 1e-3)
@@ -34,7 +34,7 @@ def made(horizon=None):
 
 
 def train(task, data, steps, optimizer=None, first=0):
-    task.check(data)
+    task.bind(data)
     optimizer = optimizer or torch.optim.Adam(task.parameters(), 0.02)
     for step in range(first, first + steps):
         optimizer.zero_grad()
@@ -44,8 +44,11 @@ def train(task, data, steps, optimizer=None, first=0):
 
 
 def test_short_training_finds_a_law_of_cooling():
-    data, task = Simulated(0, CPU, "newton_cooling", observations=50), made(Horizon(steps=80))
-    task.check(data)
+    data, task = (
+        Simulated(0, CPU, "newton_cooling", observations=50),
+        made(HorizonSchedule(steps=80)),
+    )
+    task.bind(data)
     curve = next(data.batches("test")).target
     with torch.no_grad():
         before, wrong = (
@@ -64,7 +67,7 @@ def test_short_training_finds_a_law_of_cooling():
 def test_the_figures_are_those_of_the_data_in_their_own_units():
     """mse is in units of each state's variance, rmse in those of the data."""
     data, task = Simulated(0, CPU, "sir", observations=30, trajectories=2), made()
-    task.check(data)
+    task.bind(data)
     (batch,) = data.batches("test")
     with torch.no_grad():
         x, _ = task.dynamics.predict(task.eval_solver, batch.target.times)
@@ -90,22 +93,26 @@ def test_missing_values_do_not_enter_the_loss():
 
 def test_the_horizon_grows_to_the_whole_by_equal_factors():
     series = full(torch.linspace(0, 16, 200), torch.zeros(1, 200, 1))
-    horizon = Horizon(first=1.0, steps=4)
+    horizon = HorizonSchedule(first=1.0, steps=4)
     lengths = [horizon.step(series) for _ in range(6)]
     assert lengths == pytest.approx([1, 2, 4, 8, 16, 16])
-    assert Horizon(1.0, 0).length(series) == 16
+    assert HorizonSchedule(1.0, 0).length(series) == 16
     few = full(torch.linspace(0, 16, 8), torch.zeros(1, 8, 1))
-    assert Horizon(1.0, 4).length(few) == 8  # four of eight observations
+    assert HorizonSchedule(1.0, 4).length(few) == 8  # four of eight observations
     for options, message in (((0.0, 5), "first is 0.0, must be p"), ((1.0, -1), "steps is -1")):
         with pytest.raises(ValueError, match=message):
-            Horizon(*options)
+            HorizonSchedule(*options)
 
 
 def test_a_resumed_run_goes_on_where_it_was():
-    data, one, other = Simulated(0, CPU, observations=30), made(Horizon(steps=10)), made(None)
+    data, one, other = (
+        Simulated(0, CPU, observations=30),
+        made(HorizonSchedule(steps=10)),
+        made(None),
+    )
     optimizer = train(one, data, 5)
-    other.check(data)
-    other.horizon = Horizon(steps=10)
+    other.bind(data)
+    other.horizon = HorizonSchedule(steps=10)
     other.load_state_dict(one.state_dict())
     assert other.horizon.done == 5
     second = torch.optim.Adam(other.parameters(), 0.02)
@@ -122,13 +129,13 @@ def series_of(times, values, seen=None):
     return Series(torch.tensor(times)[None], values * mask, mask)
 
 
-def test_stretches_hold_what_lies_in_them():
+def test_segments_hold_what_lies_in_them():
     series = series_of([0.0, 1.0, 2.5, 4.0], [[1.0], [2.0], [3.0], [4.0]])
-    starts, parts = stretches(series, 1.6, 4.0)
+    starts, parts = segments(series, 1.6, 4.0)
     assert starts.tolist() == pytest.approx([0, 1.2, 2.4])
     assert [parts.values[i][parts.mask[i]].tolist() for i in range(3)] == [[1, 2], [3], [3, 4]]
     assert parts.times[2][parts.mask[2, :, 0]].tolist() == pytest.approx([0.1, 1.6])
-    starts, whole = stretches(series, 4.0, 4.0)
+    starts, whole = segments(series, 4.0, 4.0)
     assert starts.tolist() == [0]
     assert all(torch.equal(a, b) for a, b in zip(whole, series, strict=True))
 
@@ -156,7 +163,7 @@ class Decay(nn.Module):
 
 def test_each_trajectory_is_solved_at_times_of_its_own(draw):
     start, times = draw(3, 2), draw(3, 7).abs().sort(dim=1).values
-    u, stats = solve(Solver("dopri5", 1e-9, 1e-9), Decay(), start, times)
+    u, stats = _solve(Solver("dopri5", 1e-9, 1e-9), Decay(), start, times)
     torch.testing.assert_close(u, start[:, None] * (-times[:, :, None]).exp(), rtol=1e-6, atol=1e-7)
     assert stats.forward.nfe > 0
 
@@ -167,7 +174,7 @@ def test_the_networks_units_are_of_size_one_whatever_those_of_the_data():
         data = Simulated(0, CPU, system, trajectories=2)
         observed = data.train_batch(0).observed
         observed = observed._replace(times=observed.times * times, values=observed.values * values)
-        units = Units(observed)
+        units = Normalisation(observed)
         inner = units.inner(observed).values
         assert inner.mean((0, 1)).abs().max() < 1e-3
         assert (inner.std(dim=(0, 1)) - 1).abs().max() < 1e-2
@@ -207,7 +214,7 @@ def test_the_field_is_shown_in_the_plane_and_states_in_time():
 @torch.no_grad()
 def test_the_learned_rate_is_the_derivative_of_what_is_predicted():
     data, task = Simulated(0, CPU, "lotka_volterra", observations=20), made()
-    task.check(data)
+    task.bind(data)
     tight = Solver("dopri8", 1e-6, 1e-6)
     x, _ = task.dynamics.predict(tight, torch.tensor([[1.0, 1.02, 1.04]]))
     slope = (x[0, 2] - x[0, 0]) / 0.04
@@ -216,7 +223,7 @@ def test_the_learned_rate_is_the_derivative_of_what_is_predicted():
 
 def test_other_data_are_refused():
     with pytest.raises(ValueError, match="learns from data=trajectory or data=csv, not from 8gau"):
-        made().check(Toy(0, CPU))
+        made().bind(Toy(0, CPU))
 
 
 def circle(folder, name="own.csv", x=0.0, y=0.0, t=0.0, swing=1.0, rows=range(60)):
@@ -233,7 +240,7 @@ def circle(folder, name="own.csv", x=0.0, y=0.0, t=0.0, swing=1.0, rows=range(60
 def fitted(file, **options):
     """The losses of a few steps, metrics and what is shown."""
     torch.manual_seed(0)
-    data, task = Csv(0, CPU, file, **options), made(Horizon(steps=2))
+    data, task = Csv(0, CPU, file, **options), made(HorizonSchedule(steps=2))
     optimizer, losses = None, []
     for step in range(4):
         optimizer = train(task, data, 1, optimizer, step)
@@ -279,7 +286,7 @@ def test_a_column_that_is_constant_to_rounding_is_kept_and_drawn(jitter, tmp_pat
 def learned(tmp_path_factory):
     """A table, its data, and a model of it."""
     folder = tmp_path_factory.mktemp("learned")
-    data, task = Csv(0, CPU, circle(folder, t=1.7e9, x=1e7)), made(Horizon(steps=2))
+    data, task = Csv(0, CPU, circle(folder, t=1.7e9, x=1e7)), made(HorizonSchedule(steps=2))
     train(task, data, 4)
     return folder, data, task
 
@@ -288,7 +295,7 @@ def evaluated(learned, file, caplog, **options):
     """A run's model on another table, as node-run has it: data, model, and what was said."""
     _, run, task = learned
     data, again = Csv(0, CPU, file, state=run.state_dict(), **options), made()
-    again.check(data)
+    again.bind(data)
     again.load_state_dict(task.state_dict())
     return data, again, [record.getMessage() for record in caplog.records]
 
@@ -350,13 +357,13 @@ def test_columns_of_a_table_are_those_of_the_run_in_its_order(learned, caplog):
 
 def test_trajectories_of_another_number_are_predicted_from_their_own_starts():
     run, task = Simulated(0, CPU, "sir", observations=20), made()
-    task.check(run)
+    task.bind(run)
     state = {"state": run.state_dict()}
     same = Simulated(0, CPU, "sir", observations=30, noise=0.3, **state)
     more = Simulated(0, CPU, "sir", observations=20, noise=0.0, trajectories=3, **state)
     assert (same.another, more.another) == (False, True)
     again = made()
-    again.check(more)
+    again.bind(more)
     again.load_state_dict(task.state_dict())
     with torch.no_grad():
         (batch,) = more.batches("test")
@@ -389,7 +396,7 @@ def test_a_table_of_ones_own_is_learned_from_and_a_bad_one_is_not(tmp_path):
 def test_a_file_is_one_trajectory(tmp_path):
     file = tmp_path / "own.csv"
     file.write_text("t,x\n" + "".join(f"{i},{i % 3}\n" for i in range(20)))
-    data, task = Csv(0, CPU, str(file)), made(Horizon(steps=2))
+    data, task = Csv(0, CPU, str(file)), made(HorizonSchedule(steps=2))
     train(task, data, 3)
     assert task.dynamics.start.shape == (1, 1)
     with torch.no_grad():

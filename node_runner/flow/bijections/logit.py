@@ -1,4 +1,4 @@
-"""From the unit interval to the line."""
+"""Logit: from the unit interval to the real line."""
 
 from __future__ import annotations
 
@@ -18,19 +18,29 @@ class Logit(Flow):
     (1 + e^z) (1 + e^-z).
 
     Args:
-        alpha: keeps the ends of the interval finite; in [0, 1/2), positive if data lie on them.
+        alpha: Distance of y from the ends of the interval, in [0, 1/2); positive if x can be 0 or
+            1, where the logit is infinite.
+
+    Raises:
+        ValueError: For an alpha out of range.
+
+    Example:
+        >>> Logit(0.0).transport(torch.full((1, 2), 0.5)).z
+        tensor([[0., 0.]])
     """
 
     def __init__(self, alpha: float = 0.05) -> None:
         super().__init__()
         if not 0 <= alpha < 0.5:
-            raise ValueError(f"model.alpha is {alpha}, must be from 0 to below 0.5")
+            raise ValueError(f"alpha is {alpha}, must be from 0 to below 0.5")
         self.alpha = alpha
 
-    def transport(self, x: Tensor) -> Transport:
+    def transport(self, x: Tensor, context: Tensor | None = None) -> Transport:
+        self._check_context(x, context)
         z = torch.logit(self.alpha + (1 - 2 * self.alpha) * x)
         density = F.softplus(z) + F.softplus(-z) + log(1 - 2 * self.alpha)
         return Transport(z, density.flatten(1).sum(1))
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        self._check_context(z, context)
         return (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)

@@ -51,7 +51,7 @@ def integrate_density(
     error (Grathwohl et al. 2018, figure 8).
     """
     points = grid_points(extent, grid, device)
-    density = evaluate_density(points, lambda part: flow.log_prob(part)[0].exp())
+    density = evaluate_density(points, lambda part: flow.log_prob(part).exp())
     return density, density.double().sum().item() * (2 * extent / grid) ** 2
 
 

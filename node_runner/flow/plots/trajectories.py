@@ -72,7 +72,7 @@ def animate_flow(flow: CNF, noise: Tensor, extent: float, grid: int) -> list[Ima
         def density(part: Tensor, t: float = t) -> Tensor:
             if t == flow.end_time:
                 return log_normal(part).exp()
-            there = flow.transport(part, t, flow.end_time)
+            there = flow.transport(part, t0=t, t1=flow.end_time)
             return (log_normal(there.z) + there.log_det).exp()
 
         densities.append(evaluate_density(points, density))

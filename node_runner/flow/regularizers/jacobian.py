@@ -1,4 +1,4 @@
-"""Frobenius norm of the Jacobian."""
+"""Frobenius norm of the Jacobian (RNODE)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .protocol import Local
+from .protocol import PathPoint
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Jacobian:
     """1/D sum_k |e_k^T df/dx|^2, an unbiased estimate of |df/dx|_F^2 / D (Finlay et al. 2020,
     section 3.2).
 
-    The rows are those of the divergence, so it costs no second backward pass.
+    The products are those of the divergence, so no further backward pass is needed.
     """
 
     weight: float = 0.01
 
-    def __call__(self, local: Local) -> Tensor:
-        return local.rows.square().sum(0).flatten(1).mean(1)
+    def __call__(self, point: PathPoint) -> Tensor:
+        return point.vjps.square().sum(0).flatten(1).mean(1)

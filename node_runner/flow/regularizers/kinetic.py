@@ -1,4 +1,4 @@
-"""Kinetic energy of the transport."""
+"""Kinetic energy of the transport (RNODE)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .protocol import Local
+from .protocol import PathPoint
 
 
 @dataclass(frozen=True)
@@ -20,5 +20,5 @@ class Kinetic:
 
     weight: float = 0.01
 
-    def __call__(self, local: Local) -> Tensor:
-        return 0.5 * local.dx.flatten(1).square().mean(1)
+    def __call__(self, point: PathPoint) -> Tensor:
+        return 0.5 * point.dx.flatten(1).square().mean(1)

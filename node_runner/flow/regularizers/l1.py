@@ -1,4 +1,4 @@
-"""Absolute velocity."""
+"""Mean absolute velocity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .protocol import Local
+from .protocol import PathPoint
 
 
 @dataclass(frozen=True)
@@ -15,5 +15,5 @@ class L1:
 
     weight: float = 0.01
 
-    def __call__(self, local: Local) -> Tensor:
-        return local.dx.flatten(1).abs().mean(1)
+    def __call__(self, point: PathPoint) -> Tensor:
+        return point.dx.flatten(1).abs().mean(1)

@@ -1,4 +1,4 @@
-"""Speed."""
+"""Length of the path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from .protocol import Local
+from .protocol import PathPoint
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,6 @@ class L2:
 
     weight: float = 0.01
 
-    def __call__(self, local: Local) -> Tensor:
-        flat = local.dx.flatten(1)
+    def __call__(self, point: PathPoint) -> Tensor:
+        flat = point.dx.flatten(1)
         return torch.linalg.vector_norm(flat, dim=1) / sqrt(flat.shape[1])

@@ -1,4 +1,4 @@
-"""What a regularizer is and what it sees."""
+"""Interface of regularizers: costs integrated along the path."""
 
 from __future__ import annotations
 
@@ -7,36 +7,44 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # torch.func.jvp compiles its own rules by what torch itself has deprecated.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 
-class Local(NamedTuple):
-    """One point of the path: t (); x and dx = f(t, x), (B, *event); rows e_k^T df/dx, (K, B,
-    *event); a function that gives the total derivative d f(t, x(t)) / dt, (B, *event), when it is
-    asked for.
+class PathPoint(NamedTuple):
+    """One point of the path, for a batch.
+
+    Attributes:
+        t: Time, ().
+        x: Position, (B, *event).
+        dx: f(t, x), (B, *event).
+        vjps: Vector-Jacobian products e_k^T df/dx of the divergence's probes, (K, B, *event).
+        total_derivative: Function that returns d f(t, x(t)) / dt, (B, *event); not computed unless
+            called.
     """
 
     t: Tensor
     x: Tensor
     dx: Tensor
-    rows: Tensor
-    acceleration: Callable[[], Tensor]
+    vjps: Tensor
+    total_derivative: Callable[[], Tensor]
 
 
-def acceleration(field: nn.Module, t: Tensor, x: Tensor, dx: Tensor) -> Tensor:
-    """d f(t, x(t)) / dt = (df/dx) dx + df/dt, by one Jacobian-vector product with (1, dx)."""
-    return torch.func.jvp(field, (t, x), (torch.ones_like(t), dx))[1]
+def total_derivative(
+    f: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor, dx: Tensor
+) -> Tensor:
+    """Return d f(t, x(t)) / dt = (df/dx) dx + df/dt by one Jacobian-vector product with (1, dx)."""
+    return torch.func.jvp(f, (t, x), (torch.ones_like(t), dx))[1]
 
 
 class Regularizer(Protocol):
-    """A cost density. ``weight`` times its integral along the path, averaged over the batch, joins
-    the loss.
+    """A cost density. ``weight`` times its integral along the path, averaged over the batch, is
+    added to the loss.
     """
 
     weight: float
 
-    def __call__(self, local: Local) -> Tensor:
-        """The density at one point, shape (B,)."""
+    def __call__(self, point: PathPoint) -> Tensor:
+        """Return the density at one point, (B,)."""

@@ -1,4 +1,4 @@
-"""Acceleration along the path."""
+"""Change of velocity along the path."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .protocol import Local
+from .protocol import PathPoint
 
 
 @dataclass(frozen=True)
 class TotalDerivative:
-    """mean_d (df/dt + (df/dx) f)_d^2: how much a particle's velocity changes on its way. It is zero
-    for straight paths walked at constant speed. The directional penalty of FFJORD's released code.
+    """mean_d (df/dt + (df/dx) f)_d^2: zero for straight paths at constant speed. The directional
+    penalty of FFJORD's released code.
     """
 
     weight: float = 0.01
 
-    def __call__(self, local: Local) -> Tensor:
-        return local.acceleration().flatten(1).square().mean(1)
+    def __call__(self, point: PathPoint) -> Tensor:
+        return point.total_derivative().flatten(1).square().mean(1)

@@ -1,4 +1,4 @@
-"""Recurrent cells: how a hidden state takes in an observation, and what becomes of it in a gap."""
+"""Recurrent cells: the update at an observation, and the evolution in a gap."""
 
 from .decay import Decay
 from .gru_d import GRUD

@@ -6,45 +6,54 @@ from torch import Tensor, nn
 
 from ...data.series import Series
 from ...ode import Solver
-from .protocol import Reading, Solves, features, walk
+from .protocol import Reading, SolveStats, features, scan
 
 
 class ODECell(nn.Module):
     """dh/dt = f(h) between observations, h <- GRU([x, m], h) at each (Rubanova et al. 2019,
     algorithm 1).
 
-    The gaps of a batch differ. All are solved at once over the longest one, the others with their
-    time slowed down, so that the solver's steps are at most as long for any series as they are for
-    the longest gap.
+    Gaps of different lengths are one solve over the longest gap, with the time of the others
+    rescaled, so that no series takes longer steps than that with the longest gap.
 
     Args:
-        dim: D.
-        field: f(t, h), given t = 0.
-        solver: of the gaps. The released code takes Euler steps of a fiftieth of the time range.
+        dim: D, number of features.
+        field: f(t, h), evaluated at t = 0.
+        solver: ODE solver in gaps, which ``with_solver`` keeps. The released code takes Euler steps
+            of a fiftieth of the time range.
+
+    Example:
+        >>> import torch
+        >>> from node_runner.fields import MLP
+        >>> cell = ODECell(2, MLP(5, (8,)), Solver("euler", step_size=0.1))
+        >>> cell.evolve(torch.zeros(3, 5), torch.rand(3))[0].shape
+        torch.Size([3, 5])
     """
+
+    fixed_solver = True
 
     def __init__(self, dim: int, field: nn.Module, solver: Solver) -> None:
         super().__init__()
-        (self.size,) = field.shape
-        self.net = nn.GRUCell(2 * dim, self.size)
+        (self.hidden_size,) = field.shape
+        self.net = nn.GRUCell(2 * dim, self.hidden_size)
         self.field, self.solver = field, solver
 
     def read(self, series: Series) -> Reading:
         gaps = series.gaps
-        longest = gaps.amax(0).tolist()  # synchronises, once a reading
+        longest = gaps.amax(0).tolist()  # one device synchronisation per reading
         inputs = features(series.values, series.mask)
-        return walk(
+        return scan(
             inputs,
-            self.size,
-            lambda h, k: self.follow(h, gaps[:, k], longest[k]),
+            self.hidden_size,
+            lambda h, k: self._evolve(h, gaps[:, k], longest[k]),
             self.net,
         )
 
-    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, Solves]:
-        return self.follow(h, gap, float(gap.max()))
+    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, SolveStats]:
+        return self._evolve(h, gap, float(gap.max()))
 
-    def follow(self, h: Tensor, gap: Tensor, longest: float) -> tuple[Tensor, Solves]:
-        """h after the gaps, of which the longest is known."""
+    def _evolve(self, h: Tensor, gap: Tensor, longest: float) -> tuple[Tensor, SolveStats]:
+        """Return h after the gaps, with ``longest`` = max(gap) on the host."""
         if longest == 0:
             return h, ()
         speed = (gap / longest)[..., None]

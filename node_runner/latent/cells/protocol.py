@@ -1,4 +1,4 @@
-"""What a model asks of a recurrent cell, and what the cells share."""
+"""Interface of recurrent cells, and functions that the cells share."""
 
 from __future__ import annotations
 
@@ -11,47 +11,51 @@ from torch import Tensor
 from ...data.series import Series
 from ...ode import Stats
 
-Solves = tuple[Stats, ...]
+SolveStats = tuple[Stats, ...]
 
 
 class Reading(NamedTuple):
     """A series as a cell has read it.
 
     Attributes:
-        states: before the first and after each observation, (B, T + 1, H); behind a series' end
-            they mean nothing.
-        solves: the cost of each solve on the way.
+        states: States before the first and after each observation, (B, T + 1, H); undefined after
+            the end of a series.
+        solves: Cost of each ODE solve.
     """
 
     states: Tensor
-    solves: Solves = ()
+    solves: SolveStats = ()
 
     def at(self, counts: Tensor) -> Tensor:
-        """The states after as many observations, (B, n, H) for counts of (B, n)."""
+        """Return the states after ``counts`` (B, n) observations, (B, n, H)."""
         wide = counts[:, :, None].expand(-1, -1, self.states.shape[2])
         return self.states.gather(1, wide)
 
 
 class Cell(Protocol):
-    """A recurrent net on irregular times: an nn.Module with a hidden state of ``size`` H."""
+    """A recurrent net on irregular times: an nn.Module with a hidden state of H entries."""
 
-    size: int
+    hidden_size: int
 
     def read(self, series: Series) -> Reading:
-        """Take in all observations of a batch."""
+        """Read all observations of a batch."""
 
-    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, Solves]:
-        """The states (..., H) after times (...) in which nothing is observed."""
+    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, SolveStats]:
+        """Return the states (..., H) after gaps (...) without observations."""
 
     def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:
-        """The states (B, H), evolved, after x, (B, D), is seen whole, a time (B,) after the last
-        observation.
+        """Return evolved states h (B, H) updated by complete observations x, (B, D), at a time gap
+        (B,) after the previous ones.
         """
 
 
 def features(values: Tensor, mask: Tensor | None = None, gap: Tensor | None = None) -> Tensor:
-    """What a cell is told of observations: values, 0 where there are none, which of them were
-    observed, all unless told, and the time since the last ones, (..., 2 D) or (..., 2 D + 1).
+    """Return the inputs of a cell, (..., 2 D) or (..., 2 D + 1).
+
+    Args:
+        values: Observed values, (..., D), replaced by 0 where not observed.
+        mask: Which entries are observed, (..., D) (default: all).
+        gap: Time since the previous observation, (...) (default: no input).
     """
     if mask is None:
         parts = [values, torch.ones_like(values)]
@@ -60,26 +64,28 @@ def features(values: Tensor, mask: Tensor | None = None, gap: Tensor | None = No
     return torch.cat(parts if gap is None else [*parts, gap[..., None]], dim=-1)
 
 
-def walk(
+def scan(
     inputs: Tensor,
-    size: int,
-    evolve: Callable[[Tensor, int], tuple[Tensor, Solves]],
-    take_in: Callable[[Tensor, Tensor], Tensor],
+    hidden_size: int,
+    evolve: Callable[[Tensor, int], tuple[Tensor, SolveStats]],
+    update: Callable[[Tensor, Tensor], Tensor],
 ) -> Reading:
-    """Read from observation to observation. Each series has its own k-th time, so that there are as
-    many steps as the longest series has observations, not as the batch has times.
+    """Return the reading of a batch, one step per observation.
+
+    The k-th step of a series is at its k-th time, so that the number of steps is that of the
+    longest series, not of distinct times in the batch.
 
     Args:
-        inputs: (B, T, n) for ``take_in``.
-        size: H.
+        inputs: Inputs of ``update``, (B, T, n).
+        hidden_size: H.
         evolve: (h, k) -> the state just before the k-th observations.
-        take_in: (inputs of an observation, h) -> h.
+        update: (inputs of an observation, h) -> h.
     """
-    h, solves = inputs.new_zeros(len(inputs), size), ()
+    h, solves = inputs.new_zeros(len(inputs), hidden_size), ()
     states = [h]
     for k in range(inputs.shape[1]):
         evolved, spent = evolve(h, k)
-        h = take_in(inputs[:, k], evolved)  # behind a series' end, too: nobody looks there
+        h = update(inputs[:, k], evolved)  # unused after the end of a series
         states.append(h)
         solves += spent
     return Reading(torch.stack(states, dim=1), solves)

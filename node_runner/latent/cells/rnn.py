@@ -1,4 +1,4 @@
-"""A recurrent net that does not move between observations."""
+"""A recurrent net whose state is constant between observations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...data.series import Series
-from .protocol import Reading, Solves, features
+from .protocol import Reading, SolveStats, features
 
 
 class RNN(nn.Module):
@@ -16,10 +16,14 @@ class RNN(nn.Module):
     with Delta t in Rubanova et al. 2019), or left out.
 
     Args:
-        dim: D.
-        size: H.
-        gaps: whether the net is told the time since the observation before.
-        kind: of net; "tanh" is the plain one of Chen et al. 2018.
+        dim: D, number of features.
+        size: H, number of hidden units.
+        gaps: Whether the time since the previous observation is an input.
+        kind: "gru", or "tanh" for the plain RNN of Chen et al. 2018.
+
+    Example:
+        >>> RNN(2, 5).evolve(torch.zeros(3, 5), torch.rand(3))[0].shape
+        torch.Size([3, 5])
     """
 
     def __init__(
@@ -27,7 +31,7 @@ class RNN(nn.Module):
     ) -> None:
         super().__init__()
         net = nn.GRU if kind == "gru" else nn.RNN
-        self.size, self.gaps = size, gaps
+        self.hidden_size, self.gaps = size, gaps
         self.net = net(2 * dim + gaps, size, batch_first=True)
 
     def read(self, series: Series) -> Reading:
@@ -35,7 +39,7 @@ class RNN(nn.Module):
         states, _ = self.net(inputs)
         return Reading(torch.cat((torch.zeros_like(states[:, :1]), states), dim=1))
 
-    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, Solves]:
+    def evolve(self, h: Tensor, gap: Tensor) -> tuple[Tensor, SolveStats]:
         return h, ()
 
     def update(self, h: Tensor, x: Tensor, gap: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a latent state moves on from time 0."""
+"""Dynamics of a latent state from time 0."""
 
 from .ode import ODE
 from .protocol import Dynamics

@@ -1,4 +1,4 @@
-"""What a latent model asks of its dynamics."""
+"""Interface of latent dynamics."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ...ode import Solver
-from ..cells.protocol import Solves
+from ..cells.protocol import SolveStats
 
 
 class Dynamics(Protocol):
-    """Carries latent states forward: an nn.Module."""
+    """Evolution of latent states in time: an nn.Module."""
 
-    def __call__(self, z0: Tensor, times: Tensor) -> tuple[Tensor, Solves]:
-        """The states at times (B, T), each series its own, of S samples of a state at time 0, (B,
-        S, L): (B, T, S, L), and the cost of each solve.
+    def __call__(self, z0: Tensor, times: Tensor) -> tuple[Tensor, SolveStats]:
+        """Return states (B, T, S, L) and the cost of each ODE solve.
+
+        Args:
+            z0: S samples of the state at time 0, (B, S, L).
+            times: Times of each series, (B, T).
         """
-
-    def evaluated_with(self, solver: Solver) -> Dynamics:
-        """The same dynamics (its parameters are shared) under another solver, where it has one."""

@@ -1,4 +1,4 @@
-"""Stretches of trajectories, so that training need not solve from end to end."""
+"""Segments of trajectories, from which training need not solve from end to end."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from torch import Tensor
 from ..data.series import Series
 
 
-def stretches(series: Series, length: float, end: float) -> tuple[Tensor, Series]:
-    """What is observed in W = ceil(end / length) stretches of one length, the first from 0, the
-    last to ``end``, at equal distances.
+def segments(series: Series, length: float, end: float) -> tuple[Tensor, Series]:
+    """Cut trajectories into W = ceil(end / length) evenly spaced segments of one length, the first
+    starting at 0, the last ending at ``end``.
+
+    Args:
+        series: N trajectories.
+        length, end: Length of a segment and end of the last one, in units of time.
 
     Returns:
-        Their starts, (W,), and of each trajectory and stretch, one after another, what is observed
-        there, times counted from the start: N W series.
+        Starts of the segments, (W,), and the observations in each of the N W segments, trajectory
+        by trajectory, with times relative to the start of the segment.
     """
     count = max(1, ceil(end / length - 1e-6))
     starts = torch.linspace(0, max(0.0, end - length), count, device=series.times.device)
     times = series.times[:, None] - starts[:, None]  # (N, W, T)
-    slack = 1e-6 * end  # of rounding, where one stretch is all there is
+    slack = 1e-6 * end  # rounding, where one segment is the whole trajectory
     inside = (times >= -slack) & (times <= length + slack)
     mask = series.mask[:, None] & inside[..., None]
     values = series.values[:, None] * mask
@@ -30,8 +34,9 @@ def stretches(series: Series, length: float, end: float) -> tuple[Tensor, Series
 
 
 def interpolate(series: Series, at: Tensor) -> Tensor:
-    """Each state at times (W,), on the straight line between its observations before and after;
-    before the first and behind the last it is as there; 0 if it is never observed: (N, W, D).
+    """Interpolate each state linearly between its observations at times ``at`` (W,), (N, W, D).
+
+    It is constant before the first and after the last observation, and 0 if there is none.
     """
     times = series.times[:, None, :, None].expand(-1, len(at), -1, series.mask.shape[2])
     mask = series.mask[:, None].expand_as(times)
