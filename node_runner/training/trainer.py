@@ -10,7 +10,6 @@ from typing import Literal
 
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from .abandon import Abandoned, StepStart
 from .bar import Status, steps_with_bar
@@ -151,7 +150,7 @@ class Trainer:
             return ending
         if ending := self.out_of_patience(state):  # a run that ended so does not go on
             return ending
-        scheduler = self.scheduler(state, data)
+        rates = self.schedule.start(state.optimizer, total, data.steps_per_epoch, done)
         with profiler or nullcontext() as profile:
             for step in steps_with_bar(done, total, self.log_every, self.progress, status):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
@@ -172,7 +171,7 @@ class Trainer:
                     profile.step()
                 if ending := finish_step():
                     return ending
-                scheduler.step()  # last: an evaluation may have lowered the rate
+                rates.step()  # last: an evaluation may have lowered the rate
         return Ending("done")
 
     def train_step(
@@ -212,14 +211,6 @@ class Trainer:
         logger.scalars(done.means, done.step)
         if not isfinite(done.means["train/loss"]):
             raise Diverged(f"the loss is {done.means['train/loss']} at step {done.step}")
-
-    def scheduler(self, state: TrainingState, data: Data) -> LambdaLR:
-        """Sets the learning rate of each step, from the one that comes next."""
-
-        def factor(step: int) -> float:
-            return self.schedule.factor(step, data.steps_per_epoch, state.progress.drops)
-
-        return LambdaLR(state.optimizer, factor, last_epoch=state.progress.step - 1)
 
     def validate(self, state: TrainingState, data: Data, logger: Logger, total: int) -> bool:
         """If it is time to, evaluate on the split that chooses; returns whether these are the best
