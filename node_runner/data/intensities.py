@@ -141,5 +141,5 @@ def draw(name: str, n: int, end: float, rate: float, generator: torch.Generator)
         ValueError: for an unknown name.
     """
     if name not in FAMILIES:
-        raise ValueError(f"data.family is {name!r}; choose from {', '.join(FAMILIES)}")
+        raise ValueError(f"family is {name!r}; choose from {', '.join(FAMILIES)}")
     return FAMILIES[name].draw(Draw(n, end, rate, generator))

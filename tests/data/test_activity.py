@@ -172,7 +172,7 @@ def test_too_few_sequences_are_refused_and_those_too_short_are_passed_over(count
     if count == 3:
         assert built(root).sizes == {"train": 5, "validation": 5, "test": 5}
         return
-    message = f"^data.window=4, data.stride=2: {count} sequences are as long as a window, too few"
+    message = f"^window=4, stride=2: {count} sequences are as long as a window, too few"
     with pytest.raises(ValueError, match=message):
         built(root)
 
@@ -229,9 +229,9 @@ def test_empty_damaged_and_absent_files_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "data.window is 0, data.stride 2: must be at least 1"),
-        ({"stride": 0}, "data.window is 4, data.stride 0: must be at least 1"),
-        ({"step": 0}, r"data.step is 0, must be positive \(seconds\)"),
+        ({"window": 0}, "window is 0, must be at least 1"),
+        ({"stride": 0}, "stride is 0, must be at least 1"),
+        ({"step": 0}, r"step is 0, must be positive \(seconds\)"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

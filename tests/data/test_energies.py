@@ -108,9 +108,9 @@ def test_there_is_no_mass_beyond_the_wall(name):
 
 
 def test_an_unknown_energy_is_refused():
-    with pytest.raises(ValueError, match=r"task\.energy is 'u5'; choose from u1, u2, u3, u4"):
+    with pytest.raises(ValueError, match=r"energy is 'u5'; choose from u1, u2, u3, u4"):
         energy("u5", torch.zeros(1, 2))
-    with pytest.raises(ValueError, match=r"task\.energy is 'u5'"):
+    with pytest.raises(ValueError, match=r"energy is 'u5'"):
         log_normaliser("u5")
 
 
@@ -146,5 +146,5 @@ def test_the_evaluation_sets_of_noise_are_fixed_and_differ():
     "option", ["dim", "batch_size", "validation_size", "test_size", "epoch_steps"]
 )
 def test_a_size_of_zero_is_refused(option):
-    with pytest.raises(ValueError, match=rf"data\.{option} is 0, must be at least 1"):
+    with pytest.raises(ValueError, match=rf"{option} is 0, must be at least 1"):
         Noise(0, CPU, **{option: 0})

@@ -132,12 +132,12 @@ def test_epochs_are_of_the_same_series_in_another_order():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"family": "sin"}, r"data\.family is 'sin'; choose from sine, decay, bursts"),
-        ({"end": 0.0}, r"data\.end is 0\.0, must be positive"),
-        ({"rate": -1.0}, r"data\.rate is -1\.0, must be positive"),
-        ({"rate": float("nan")}, r"data\.rate is nan, must be positive"),
-        ({"test_size": 0}, r"data\.test_size is 0, must be at least 1"),
-        ({"batch_size": 41}, r"data\.batch_size is 41"),
+        ({"family": "sin"}, r"family is 'sin'; choose from sine, decay, bursts"),
+        ({"end": 0.0}, r"end is 0\.0, must be positive"),
+        ({"rate": -1.0}, r"rate is -1\.0, must be positive"),
+        ({"rate": float("nan")}, r"rate is nan, must be positive"),
+        ({"test_size": 0}, r"test_size is 0, must be at least 1"),
+        ({"batch_size": 41}, r"batch_size is 41"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

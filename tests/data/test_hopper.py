@@ -191,5 +191,5 @@ def test_an_absent_file_is_named_with_where_to_put_it_and_where_to_get_it(tmp_pa
 
 @pytest.mark.parametrize("share", [0, 1.1, -0.5, float("nan")])
 def test_a_share_out_of_range_is_refused(share):
-    with pytest.raises(ValueError, match=r"^data\.observed is .*, must be above 0, at most 1"):
+    with pytest.raises(ValueError, match=r"^observed is .*, must be above 0, at most 1"):
         built("nowhere", observed=share)

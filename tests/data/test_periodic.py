@@ -108,16 +108,16 @@ def test_a_training_batch_is_a_function_of_seed_and_step_alone(task):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observed": 0}, "data.observed is 0, must be from 1 to 100"),
-        ({"observed": 101}, "data.observed is 101, must be from 1 to 100"),
+        ({"observed": 0}, "observed is 0, must be from 1 to 100"),
+        ({"observed": 101}, "observed is 101, must be from 1 to 100"),
         (
             {"observed": 90, "task": "extrapolation"},
-            r"data.observed is 90, must be from 1 to \d\d$",
+            r"observed is 90, must be from 1 to \d\d$",
         ),
-        ({"noise": -1}, "data.noise is -1, must not be negative"),
-        ({"train_size": 0}, "data.train_size is 0, must be at least 1"),
-        ({"batch_size": 41}, "data.batch_size is 41, must be 1 to 40"),
-        ({"task": "forecast"}, "data.task is 'forecast'; choose from interpolation, extrapolation"),
+        ({"noise": -1}, "noise is -1, must not be negative"),
+        ({"train_size": 0}, "train_size is 0, must be at least 1"),
+        ({"batch_size": 41}, "batch_size is 41, must be 1 to 40"),
+        ({"task": "forecast"}, "task is 'forecast'; choose from interpolation, extrapolation"),
     ],
 )
 def test_values_out_of_range_are_refused_in_one_line(options, message):

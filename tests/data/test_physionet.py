@@ -203,7 +203,7 @@ def test_extrapolation_leaves_out_records_that_lack_a_half(quantisation, ages, t
 
 def test_a_set_on_the_edge_of_too_small(ages, tmp_path):
     built(placed(tmp_path / "a", ages(range(10))))
-    message = "holds 9 records for data.task=interpolation, must be at least 10$"
+    message = "holds 9 records for task=interpolation, must be at least 10$"
     with pytest.raises(ValueError, match=message):
         built(placed(tmp_path / "b", ages(range(9))))
 

@@ -164,5 +164,5 @@ def test_absent_files_are_named_with_where_to_put_them_and_where_to_get_them(gon
 
 def test_options_out_of_range_are_refused():
     for value in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=r"^data\.quantisation is .*, must be positive"):
+        with pytest.raises(ValueError, match=r"^quantisation is .*, must be positive"):
             PhysioNet(0, CPU, quantisation=value)

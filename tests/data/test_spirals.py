@@ -117,18 +117,18 @@ def test_the_curves_are_those_of_the_released_example():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observed": 0}, "data.observed is 0, must be from 1 to 100"),
-        ({"observed": 101}, "data.observed is 101, must be from 1 to 100"),
-        ({"noise": -0.1}, "data.noise is -0.1, must not be negative"),
+        ({"observed": 0}, "observed is 0, must be from 1 to 100"),
+        ({"observed": 101}, "observed is 101, must be from 1 to 100"),
+        ({"noise": -0.1}, "noise is -0.1, must not be negative"),
         (
             {"start": [5, 5]},
-            r"data.start is \[5, 5\], must be two increasing numbers from 0 to 400",
+            r"start is \[5, 5\], must be two increasing numbers from 0 to 400",
         ),
-        ({"start": [0, 401]}, r"data.start is \[0, 401\], must be two"),
-        ({"start": [0]}, r"data.start is \[0\], must be two"),
-        ({"test_size": 0}, "data.test_size is 0, must be at least 1"),
-        ({"batch_size": 41}, "data.batch_size is 41, must be 1 to 40"),
-        ({"evaluation_size": 0}, "data.evaluation_size is 0, must be at least 1"),
+        ({"start": [0, 401]}, r"start is \[0, 401\], must be two"),
+        ({"start": [0]}, r"start is \[0\], must be two"),
+        ({"test_size": 0}, "test_size is 0, must be at least 1"),
+        ({"batch_size": 41}, "batch_size is 41, must be 1 to 40"),
+        ({"evaluation_size": 0}, "evaluation_size is 0, must be at least 1"),
     ],
 )
 def test_values_out_of_range_are_refused_in_one_line(options, message):

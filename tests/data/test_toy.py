@@ -87,7 +87,7 @@ def test_two_spirals_are_point_symmetric_and_pinwheel_has_five_arms():
 
 
 def test_a_size_of_zero_and_an_unknown_name_are_refused():
-    with pytest.raises(ValueError, match=r"data\.batch_size is 0, must be at least 1"):
+    with pytest.raises(ValueError, match=r"batch_size is 0, must be at least 1"):
         Toy(0, CPU, batch_size=0)
-    with pytest.raises(ValueError, match=r"data\.name is 'moon'; choose from swissroll"):
+    with pytest.raises(ValueError, match=r"name is 'moon'; choose from swissroll"):
         Toy(0, CPU, "moon")

@@ -56,8 +56,8 @@ def test_a_single_feature_is_drawn_against_time_up_to_the_last_one_asked_for(kin
     data = Periodic(0, CPU, task=kind, **SIZES)
     curves, points = drawn(small("latent_rnn", "latent_periodic").show(data).figures["series"])
     assert max(curve[:, 0].max() for curve in curves) == data.times[-1]
-    assert torch.equal(points[0][:, 0], data.times[: data.known])
-    later = [curve for curve in curves if curve[0, 0] > data.times[data.known - 1]]
+    assert torch.equal(points[0][:, 0], data.times[: data.inside])
+    later = [curve for curve in curves if curve[0, 0] > data.times[data.inside - 1]]
     assert len(later) == (SHOWN * FUTURES if kind == "extrapolation" else 0)
     observed = next(iter(data.batches("test"))).observed
     shown = torch.stack((observed.times, observed.values[:, :, 0]), 2)[:SHOWN]
