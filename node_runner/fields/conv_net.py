@@ -1,4 +1,4 @@
-"""The dynamics of image flows."""
+"""Convolutional dynamics of image flows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
-            raise ValueError(f"model.field.hidden is {list(hidden)}, must be one or more positive")
+            raise ValueError(f"hidden is {list(hidden)}, must be one or more positive")
         self.layers = nn.ModuleList(self.convolutions(channels, hidden))
         self.activation = ACTIVATIONS[activation]
         if zero_last:

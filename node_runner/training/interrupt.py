@@ -1,4 +1,4 @@
-"""Signals that end a run without losing it."""
+"""Signals that stop a run with a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM, where nothing has to be finished first."""
+    """SIGINT or SIGTERM arrived, and nothing has to be finished first."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -30,7 +30,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():  # only it may set handlers
-            self.former = {number: signal.signal(number, self.handle) for number in HANDLED}
+            self.former = {number: signal.signal(number, self._handle) for number in HANDLED}
         return self
 
     def __exit__(
@@ -39,7 +39,7 @@ class Interrupt:
         for number, handler in self.former.items():
             signal.signal(number, handler)
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, number
         if not (first and self.deferred):
             raise Interrupted(number)
@@ -50,5 +50,5 @@ class Interrupt:
         os.write(2, text.encode())  # print and logging may be in the middle of a line
 
     def __call__(self) -> str | None:
-        """The reason to stop, if there is one."""
+        """Return the reason to stop, if there is one."""
         return None if self.received is None else signal.Signals(self.received).name

@@ -286,12 +286,12 @@ def test_a_weight_that_is_not_finite_ends_the_run_and_the_last_good_checkpoint_s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "max_steps and trainer.max_epochs are both missing"),
-        ({"max_steps": 1, "log_every": 0}, "trainer.log_every is 0, must be at least 1"),
-        ({"max_steps": 1, "max_time": 0}, "trainer.max_time is 0, must be positive"),
-        ({"max_steps": 1, "ema": 1.0}, "trainer.ema is 1.0, must be between 0 and 1"),
-        ({"max_steps": 1, "clip_norm": -1}, "trainer.clip_norm is -1, must be positive"),
-        ({"max_steps": 1, "patience": 2, "best_on": None}, "patience needs trainer.best_on"),
+        ({}, "max_steps and max_epochs are both missing"),
+        ({"max_steps": 1, "log_every": 0}, "log_every is 0, must be at least 1"),
+        ({"max_steps": 1, "max_time": 0}, "max_time is 0, must be positive"),
+        ({"max_steps": 1, "ema": 1.0}, "ema is 1.0, must be between 0 and 1"),
+        ({"max_steps": 1, "clip_norm": -1}, "clip_norm is -1, must be positive"),
+        ({"max_steps": 1, "patience": 2, "best_on": None}, "patience needs best_on"),
     ],
 )
 def test_what_cannot_stop_or_count_is_refused(options, message):
