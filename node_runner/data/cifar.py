@@ -70,11 +70,11 @@ class CIFAR10(Pixels):
                 )
                 raise FileNotFoundError(_absent(root, lacking, error)) from error
             train, test = find_batches(root)
-        numbers = ", ".join(map(str, train))
-        word = "batch" if len(train) == 1 else "batches"
-        source = (
-            "" if len(train) == TRAIN_BATCHES else f"training {word} {numbers} of {TRAIN_BATCHES}"
-        )
+            assert test is not None  # torchvision has verified the archive
+        source = ""
+        if len(train) < TRAIN_BATCHES:
+            word = "batch" if len(train) == 1 else "batches"
+            source = f"training {word} {', '.join(map(str, train))} of {TRAIN_BATCHES}"
         images = np.concatenate([read(path) for path in train.values()])
         return Splits(Split(images, len(images), source), Split(read(test), TEST_IMAGES))
 

@@ -110,7 +110,7 @@ class Csv(Trajectories):
             "validation": Batch(observed, others),
             "test": Batch(observed, others, beyond),
         }
-        own = {"start": found.values[:1], "run": state, "another": another}
+        own: dict[str, Any] = {"start": found.values[:1], "run": state, "another": another}
         super().__init__("csv", Path(file).name, found.names, splits, origin, **own)
         self.run = {"end": float(found.times[-1]), **self.run}
 
@@ -217,7 +217,8 @@ def read(path: Path) -> Observations:
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     lines = rows_of(path, reader)
     names = header(path, next(lines, (1, []))[1])
-    times, values = [], []
+    times: list[float] = []
+    values: list[list[float]] = []
     for number, cells in lines:
         t, row = parse(path, number, names, cells)
         where = f"{path}, line {number}, column {names[0]}: {t:.12g}"
@@ -236,14 +237,14 @@ def read(path: Path) -> Observations:
         raise ValueError(
             f"{where} is too near the first time, {times[0]:.12g}, for float32 ({SMALLEST:.3g})"
         )
-    t, x = torch.tensor(times, dtype=torch.float64), torch.tensor(values, dtype=torch.float64)
+    x = torch.tensor(values, dtype=torch.float64)
     some = x.isfinite().any(1)
     if not bool(some.any()):
         raise ValueError(f"{path}, column {names[1]}: no value in any row; leave the column out")
-    return Observations(tuple(names[1:]), t[some], x[some])
+    return Observations(tuple(names[1:]), torch.tensor(times, dtype=x.dtype)[some], x[some])
 
 
-def rows_of(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def rows_of(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells of the lines that are not blank."""
     try:
         for cells in reader:

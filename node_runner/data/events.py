@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -127,7 +127,7 @@ def simulate(intensity: Intensity, end: float, generator: torch.Generator) -> tu
         than any series has; and how many it has, (n,).
     """
     bound = intensity.bound()
-    kind = {"generator": generator, "device": bound.device}
+    kind: dict[str, Any] = {"generator": generator, "device": bound.device}
     candidates = torch.poisson(bound * end, generator)
     shape = (len(bound), int(candidates.max()))  # synchronises
     times = end * torch.rand(shape, **kind)

@@ -91,9 +91,10 @@ class Hopper(IndexedData):
         target = full(self.times[known:], values[:, known:])
         if self.task == "interpolation":
             known = WINDOW
-            shifts, kind = len(self.times) - WINDOW + 1, {"device": self.device}
-            start = torch.randint(shifts, (len(values), 1, 1), generator=generator, **kind)
-            index = start + torch.arange(WINDOW, **kind)[:, None]
+            shape, device = (len(values), 1, 1), self.device
+            shifts = len(self.times) - WINDOW + 1
+            start = torch.randint(shifts, shape, generator=generator, device=device)
+            index = start + torch.arange(WINDOW, device=device)[:, None]
             values = values.gather(1, index.expand(-1, -1, values.shape[2]))
             target = full(self.times[:WINDOW], values)
         count = max(1, round(self.observed * known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import pi, sqrt
 from typing import Literal, NamedTuple, Protocol
 
@@ -31,6 +32,9 @@ class Draw:
 
 class Intensity(Protocol):
     """A NamedTuple of the parameters of n intensities, (n, k) each."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the parameters."""
 
     def rate(self, t: Tensor) -> Tensor:
         """lambda(t), positive, (n, m) for t (n, m) or (m,)."""

@@ -122,7 +122,7 @@ def load(root: Path) -> list[Tensor]:
                 "holds MNIST/raw"
             ) from error
         found |= {name: read(raw, name) for name in absent}
-    return [parse(name, content) for name, content in found.items()]
+    return [parse(name, content) for name, content in found.items() if content is not None]
 
 
 def read(raw: Path, name: str) -> bytes | None:

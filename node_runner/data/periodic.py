@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import pi
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ class Periodic(IndexedData):
     def draw(self, n: int, noise: float, split: str) -> tuple[Tensor, Tensor]:
         """Noisy values and the curve, (n, 100, 1) each."""
         generator = stream(self.device, self.seed, split)
-        kind = {"generator": generator, "device": self.device}
+        kind: dict[str, Any] = {"generator": generator, "device": self.device}
         frequency = 0.4 + 0.4 * torch.rand(n, 1, **kind)
         phase = 2 * pi * torch.rand(n, 1, **kind)
         offset = 1 + 0.1 * torch.randn(n, 1, **kind)

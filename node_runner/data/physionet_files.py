@@ -92,7 +92,9 @@ def read_archive(path: Path) -> dict[int, Record]:
                     source = f"{path}: {name}"
                     if not name.stem.isdecimal():
                         raise ValueError(f"{source} is no record; they are named <RecordID>.txt")
-                    text = archive.extractfile(member).read().decode("utf-8", errors="replace")
+                    file = archive.extractfile(member)
+                    assert file is not None  # a regular file has content
+                    text = file.read().decode("utf-8", errors="replace")
                     found[int(name.stem)] = parse(text, source)
     except (tarfile.TarError, *UNPACKING) as error:
         raise damaged(path, error) from error

@@ -73,8 +73,8 @@ class Batch(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> Batch:
         """The same with series of another dtype."""
-        series = (part and part.to(dtype) for part in self[:3])
-        return Batch(*series, self.labels)
+        beyond = None if self.beyond is None else self.beyond.to(dtype)
+        return Batch(self.observed.to(dtype), self.target.to(dtype), beyond, self.labels)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import pi
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,8 +76,8 @@ class Spirals(IndexedData):
     def draw(self, n: int, generator: torch.Generator) -> tuple[Series, Series, Series]:
         """What is observed of n series, the curve in the window, and beyond it."""
         device = generator.device
-        kind = {"generator": generator, "device": device}
-        begin = torch.randint(*self.start, (n,), **kind)
+        kind: dict[str, Any] = {"generator": generator, "device": device}
+        begin = torch.randint(self.start[0], self.start[1], (n,), **kind)
         clockwise = torch.rand(n, **kind) < 0.5
         index = begin[:, None] + torch.arange(2 * WINDOW, device=device)
         exists = index < POINTS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import pi
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class Draw:
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
-        self.kind = {"generator": generator, "device": generator.device}
+        self.kind: dict[str, Any] = {"generator": generator, "device": generator.device}
 
     def uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, **self.kind)

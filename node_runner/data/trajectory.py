@@ -54,10 +54,11 @@ class Trajectories:
         self.name, self.part, self.states, self.splits = name, part, states, splits
         self.origin, self.system, self.shape = origin, system, (len(states),)
         observed = splits["train"].observed
-        self.another, self.run = another, run
+        self.another = another
         if run is None:
             start = torch.full((len(observed.times), len(states)), nan) if start is None else start
-            self.run = {"states": list(states), "origin": origin, "start": start}
+            run = {"states": list(states), "origin": origin, "start": start}
+        self.run = dict(run)
         self.sizes = dict.fromkeys(splits, len(observed.times))
         if int(observed.lengths.min()) < MIN_TIMES:
             raise ValueError(
@@ -140,7 +141,7 @@ class Simulated(Trajectories):
             "test": Batch(observed, target, later),
         }
         another = state is not None and not torch.equal(state["start"].to(starts), starts)
-        own = {"system": known, "start": starts, "run": state, "another": another}
+        own: dict[str, Any] = {"system": known, "start": starts, "run": state, "another": another}
         super().__init__(system, "generated", known.states, splits, **own)
 
 
@@ -190,7 +191,7 @@ def observe(
     generator: torch.Generator,
 ) -> Series:
     """Noisy observations at time 0 and ``count`` - 1 random ones, less what is missing."""
-    kind = {"generator": generator, "device": generator.device}
+    kind: dict[str, Any] = {"generator": generator, "device": generator.device}
     times = until * torch.rand(len(starts), count, **kind)
     times[:, 0] = 0
     curve = solve(system, starts, times.sort(dim=1).values.tolist())

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,7 +27,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.received: int | None = None
         self.deferred = False
-        self.former: dict[int, object] = {}
+        self.former: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():  # only it may set handlers

@@ -30,8 +30,8 @@ class Means:
         for name, value in tensors.items():
             value = value.detach().double()
             self.tensors[name] = self.tensors[name] + value if name in self.tensors else value
-        for name, value in numbers.items():
-            self.numbers[name] = self.numbers.get(name, 0.0) + value
+        for name, number in numbers.items():
+            self.numbers[name] = self.numbers.get(name, 0.0) + number
 
     def finite(self) -> bool:
         """Return whether all tensors since the last read are finite; one read of the device."""
