@@ -25,7 +25,8 @@ class ConcatConv(nn.Module):
         self, n_in: int, n_out: int, resize: Literal["same", "half", "double"] = "same"
     ) -> None:
         super().__init__()
-        self.how: dict[str, Any] = {"padding": 1} | ({} if resize == "same" else {"stride": 2})
+        stride: dict[str, Any] = {} if resize == "same" else {"stride": 2}
+        self.how = {"padding": 1, **stride}
         double = resize == "double"
         kind: Callable[..., nn.ConvTranspose2d | nn.Conv2d]
         kind = nn.ConvTranspose2d if double else nn.Conv2d

@@ -63,13 +63,6 @@ def test_evaluation_covers_the_split_in_order(mnist):
     assert torch.equal(labels, mnist.splits["validation"][1])
 
 
-def test_sizes_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"batch_size is 0"):
-        MNIST(0, CPU, batch_size=0)
-    with pytest.raises(ValueError, match=r"held_out is 60000"):
-        MNIST(0, CPU, held_out=60_000)
-
-
 @needs_mnist
 def test_torchvision_reads_the_same_from_the_real_files(tmp_path):
     """Two readers, one set of files."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from real_data import ROOT, needs_mnist
+from support.errors import refused
 
 from node_runner.data import mnist
 from node_runner.data.mnist_pixels import MNISTPixels
@@ -163,16 +164,6 @@ def test_every_layout_gives_the_same_images(layout, c, tmp_path):
 def test_images_without_channels_have_one(tmp_path):
     made = data(placed(tmp_path / "set", train=drawn(6, 6, 5), test=drawn(6, 6, 5)))
     assert torch.equal(made.splits["test"], torch.from_numpy(drawn(6, 1, 6, 5)))
-
-
-def refused(call, *parts, kind=ValueError):
-    """The error is one line that holds all parts."""
-    with pytest.raises(kind) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 OPTIONS = [

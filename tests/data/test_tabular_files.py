@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.errors import refused
 from tabular_cases import CPU
 
 from node_runner.data import npy_pixels, power, protein
@@ -21,17 +22,6 @@ from node_runner.data.tabular import head_tail_split, shuffled_tenths
 
 MAF = "https://zenodo.org/records/1161203"
 UCI = "https://archive.ics.uci.edu/dataset/"
-
-
-def refused(call, *parts, kind=ValueError):
-    """The error is one line that holds all parts."""
-    with pytest.raises(kind) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
-    return message
 
 
 @pytest.mark.parametrize(

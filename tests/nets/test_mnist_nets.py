@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,6 +15,7 @@ from node_runner.nets import ConvStem, Perceptron, PooledHead, ResidualBlock, Re
 config.register()
 
 
+@lru_cache
 def composed(*overrides):
     with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
         chosen = compose("config", ["task=odenet_mnist", *overrides])
