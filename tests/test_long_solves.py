@@ -13,7 +13,8 @@ from forked import Forked, node_run
 from torch import nn
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver, observed
-from node_runner.training import bar, load_checkpoint
+from node_runner.training import load_checkpoint
+from node_runner.training import progress as bar
 from node_runner.training.abandon import StepStart
 from node_runner.training.state import Progress
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .files import UNPACKING, absent, damaged, find, is_number, opened
-from .irregular import Measured, averaged, packed
-from .series import Batch, Batches
+from .files import UNPACKING, damaged, find, is_number, missing_file_error, open_text
+from .irregular import SparseSeries, average_duplicates, packed
+from .sampler import IndexedData, check_positive
+from .series import Batch
 
 SOURCE = "https://archive.ics.uci.edu/dataset/196"
 ROWS = 164_860  # of the whole file
@@ -44,7 +45,7 @@ TICK = 1e-7  # seconds of a timestamp
 SEED = 42  # of the split, the same for every seed of a run
 
 
-class Activity:
+class Activity(IndexedData):
     """Windows of ``window`` times of a sequence, 12 features (three coordinates of four tags, as
     they are, in metres), and the activity at each time, one of 7. Times count from a window's
     start, in seconds.
@@ -90,18 +91,16 @@ class Activity:
         batch_size: int = 50,
         evaluation_size: int = 200,
     ) -> None:
-        if window < 1 or stride < 1:
-            raise ValueError(f"data.window is {window}, data.stride {stride}: must be at least 1")
+        check_positive(window=window, stride=stride)
         if not step > 0:
-            raise ValueError(f"data.step is {step}, must be positive (seconds)")
+            raise ValueError(f"step is {step}, must be positive (seconds)")
         rows, sequences = load(Path(root), step)
         cut = [windows(sequence, window, stride) for sequence in sequences]
         if released:
             cut = [[one] for some in cut for one in some]
-        parts = split(cut, f"data.window={window}, data.stride={stride}")
-        self.sizes = {name: len(some) for name, some in parts.items()}
-        self.deal = Batches(seed, device, self.sizes, batch_size, evaluation_size)
-        self.steps_per_epoch = self.deal.order.steps_per_epoch
+        parts = split(cut, f"window={window}, stride={stride}")
+        sizes = {name: len(some) for name, some in parts.items()}
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
         self.splits = {
             name: (
                 packed([one.series for one in some]).to(device),
@@ -113,25 +112,17 @@ class Activity:
         by = "windows" if released else "sequences"
         self.part = f"{part}, {len(sequences)} sequences, split by {by}"
 
-    def batch(self, split: str, chosen: torch.Tensor) -> Batch:
+    def batch(self, split: str, indices: Tensor, step: int = 0) -> Batch:
+        """Return windows and the activity at each of their times."""
         series, labels = self.splits[split]
-        found = series.batch(chosen)
-        return Batch(found, found, None, labels[chosen])
-
-    def train_batch(self, step: int) -> Batch:
-        """Windows and the activity at each time, a function of the seed and the step alone."""
-        return self.batch("train", self.deal.of_step(step))
-
-    def batches(self, split: str) -> Iterator[Batch]:
-        """ "validation" or "test" in order."""
-        for chosen in self.deal.of_split(split):
-            yield self.batch(split, chosen)
+        observed = series.batch(indices)
+        return Batch(observed, observed, None, labels[indices])
 
 
 class Labelled(NamedTuple):
     """A series and the label of each of its times, (n,)."""
 
-    series: Measured
+    series: SparseSeries
     labels: np.ndarray
 
 
@@ -154,10 +145,10 @@ def load(root: Path, step: float) -> tuple[int, list[Labelled]]:
     folder = root / "PersonActivity" / "PersonActivity" / "raw"
     path = find([folder], ("ConfLongDemo_JSI.txt", "ConfLongDemo_JSI.txt.gz"))
     if path is None:
-        raise absent(folder, "ConfLongDemo_JSI.txt", SOURCE, root)
+        raise missing_file_error(folder, "ConfLongDemo_JSI.txt", SOURCE, root)
     rows: dict[str, list[Row]] = {}
     try:
-        with opened(path) as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     row = parse(line.strip(), f"{path}, line {number}")
@@ -203,7 +194,7 @@ def labelled(rows: list[Row], step: float) -> Labelled:
     features = 3 * tags[:, None] + np.arange(3)
     places = np.array([row.place for row in rows])
     times = np.repeat(seconds, 3)
-    series = averaged(times, features.ravel(), places.ravel(), DIM, step)
+    series = average_duplicates(times, features.ravel(), places.ravel(), DIM, step)
     _, last = np.unique(np.rint(seconds[::-1] / step), return_index=True)
     return Labelled(series, np.array([row.label for row in rows])[::-1][last])
 
@@ -215,7 +206,7 @@ def windows(sequence: Labelled, length: int, stride: int) -> list[Labelled]:
     for start in range(0, len(times) - length + 1, stride):
         part = slice(start, start + length)
         moved = times[part] - times[start]
-        found.append(Labelled(Measured(moved, values[part], mask[part]), labels[part]))
+        found.append(Labelled(SparseSeries(moved, values[part], mask[part]), labels[part]))
     return found
 
 

@@ -6,13 +6,11 @@ import bz2
 import os
 import pickle
 import warnings
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 
 from .files import check_sum, damaged, find
 from .pixels import Pixels, Split, Splits
@@ -50,54 +48,38 @@ class CIFAR10(Pixels):
             or test_batch_first1000.bin, or their .bz2. What is there is used and ``part`` says how
             much that is; where there is no training batch or no test batch the python version is
             downloaded. The md5 sum of every file is verified.
-        batch_size, evaluation_size, bits, flips, held_out, train_size, test_size: as for
-            ``Pixels``. FFJORD and RNODE flip, and hold no images out.
+        seed, device, batch_size, evaluation_size, bits, flips, held_out, train_size, test_size: as
+            for ``Pixels``.
 
     Raises:
         ValueError: for a damaged file.
         FileNotFoundError: for files that are absent and cannot be downloaded.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        device: torch.device,
-        root: str = "data",
-        batch_size: int = 200,
-        evaluation_size: int = 200,
-        bits: int = 8,
-        flips: bool = True,
-        held_out: int = 0,
-        train_size: int | None = None,
-        test_size: int | None = None,
-    ) -> None:
-        sizes = (held_out, train_size, test_size)
-        give = partial(load, Path(root))
-        super().__init__(
-            "cifar10", give, seed, device, batch_size, evaluation_size, bits, flips, *sizes
-        )
+    name, flipped = "cifar10", True
+
+    @staticmethod
+    def load(root: Path) -> Splits:
+        train, test = find_batches(root)
+        if not train or test is None:
+            try:
+                download(root)
+            except (RuntimeError, OSError, HTTPException) as error:
+                lacking = " and no ".join(
+                    ["training batch"] * (not train) + ["test batch"] * (not test)
+                )
+                raise FileNotFoundError(_absent(root, lacking, error)) from error
+            train, test = find_batches(root)
+            assert test is not None  # torchvision has verified the archive
+        source = ""
+        if len(train) < TRAIN_BATCHES:
+            word = "batch" if len(train) == 1 else "batches"
+            source = f"training {word} {', '.join(map(str, train))} of {TRAIN_BATCHES}"
+        images = np.concatenate([read(path) for path in train.values()])
+        return Splits(Split(images, len(images), source), Split(read(test), TEST_IMAGES))
 
 
-def load(root: Path) -> Splits:
-    """The images that lie there, or that can be downloaded."""
-    train, test = found(root)
-    if not train or test is None:
-        try:
-            download(root)
-        except (RuntimeError, OSError, HTTPException) as error:
-            lacking = " and no ".join(
-                ["training batch"] * (not train) + ["test batch"] * (not test)
-            )
-            raise FileNotFoundError(absent(root, lacking, error)) from error
-        train, test = found(root)
-    numbers = ", ".join(map(str, train))
-    word = "batch" if len(train) == 1 else "batches"
-    source = "" if len(train) == TRAIN_BATCHES else f"training {word} {numbers} of {TRAIN_BATCHES}"
-    images = np.concatenate([read(path) for path in train.values()])
-    return Splits(Split(images, len(images), source), Split(read(test), TEST_IMAGES))
-
-
-def found(root: Path) -> tuple[dict[int, Path], Path | None]:
+def find_batches(root: Path) -> tuple[dict[int, Path], Path | None]:
     """The training batches that lie there, by number, and the test batch."""
     train = {i: batch(root, f"data_batch_{i}") for i in range(1, TRAIN_BATCHES + 1)}
     test = batch(root, "test_batch") or batch(root, "test_batch_first1000")
@@ -145,7 +127,7 @@ def pickled(content: bytes) -> np.ndarray:
         return pickle.loads(content, encoding="latin1")["data"]
 
 
-def absent(root: Path, lacking: str, error: Exception) -> str:
+def _absent(root: Path, lacking: str, error: Exception) -> str:
     """What to say where nothing can be downloaded."""
     reason = str(error).strip().rpartition("\n")[2]
     return (

@@ -83,9 +83,9 @@ class Csv(Trajectories):
         state: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= held_out < 1:
-            raise ValueError(f"data.held_out is {held_out}, must be from 0 to below 1")
+            raise ValueError(f"held_out is {held_out}, must be from 0 to below 1")
         if validate_every < 2:
-            raise ValueError(f"data.validate_every is {validate_every}, must be at least 2")
+            raise ValueError(f"validate_every is {validate_every}, must be at least 2")
         found = read(Path(file))
         if state is not None:
             found = chosen_columns(file, found, tuple(state["states"]))
@@ -97,8 +97,8 @@ class Csv(Trajectories):
         check_columns(file, found, trained)
         if trained.sum() < 2 or not bool(every.any()):
             raise ValueError(
-                f"{file} has {count} rows with a value: with data.held_out={held_out:g} and "
-                f"data.validate_every={validate_every}, {int(trained.sum())} are left to learn "
+                f"{file} has {count} rows with a value: with held_out={held_out:g} and "
+                f"validate_every={validate_every}, {int(trained.sum())} are left to learn "
                 f"from (must be at least 2) and {int(every.sum())} for validation (at least 1)"
             )
         another = state is not None and begins_otherwise(file, found, state, same_trajectory)
@@ -110,7 +110,7 @@ class Csv(Trajectories):
             "validation": Batch(observed, others),
             "test": Batch(observed, others, beyond),
         }
-        own = {"start": found.values[:1], "run": state, "another": another}
+        own: dict[str, Any] = {"start": found.values[:1], "run": state, "another": another}
         super().__init__("csv", Path(file).name, found.names, splits, origin, **own)
         self.run = {"end": float(found.times[-1]), **self.run}
 
@@ -158,7 +158,7 @@ def begins_otherwise(
     )
     if same is not None:
         if same and after < 0:
-            raise ValueError(f"{where}, so it is another trajectory: data.same_trajectory=false")
+            raise ValueError(f"{where}, so it is another trajectory: same_trajectory=false")
         return not same
     near = 1e-3 * spread(found.values)  # as rounded by another program
     miss = (found.values[0] - run["start"][0].to(found.values)).abs()
@@ -167,9 +167,9 @@ def begins_otherwise(
         return False
     another = after <= 0 or found.times[0] > run["end"]
     if another:
-        remedy = "another trajectory, predicted from its first values; data.same_trajectory=true"
+        remedy = "another trajectory, predicted from its first values; same_trajectory=true"
     else:
-        remedy = "the same trajectory, predicted from the run's start; data.same_trajectory=false"
+        remedy = "the same trajectory, predicted from the run's start; same_trajectory=false"
     log.warning("%s: it is taken for %s says otherwise", where, remedy)
     return bool(another)
 
@@ -210,16 +210,15 @@ def read(path: Path) -> Observations:
     """
     if not path.is_file():
         what = "is not a file" if path.exists() else "there is no such file"
-        raise FileNotFoundError(
-            f"{path}: {what}; set data.file to a CSV file with a header {EXAMPLE}"
-        )
+        raise FileNotFoundError(f"{path}: {what}; set file to a CSV file with a header {EXAMPLE}")
     text = read_text(path)
     first = next((line for line in StringIO(text, newline="") if line.strip()), "")
     delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     lines = rows_of(path, reader)
     names = header(path, next(lines, (1, []))[1])
-    times, values = [], []
+    times: list[float] = []
+    values: list[list[float]] = []
     for number, cells in lines:
         t, row = parse(path, number, names, cells)
         where = f"{path}, line {number}, column {names[0]}: {t:.12g}"
@@ -238,14 +237,14 @@ def read(path: Path) -> Observations:
         raise ValueError(
             f"{where} is too near the first time, {times[0]:.12g}, for float32 ({SMALLEST:.3g})"
         )
-    t, x = torch.tensor(times, dtype=torch.float64), torch.tensor(values, dtype=torch.float64)
+    x = torch.tensor(values, dtype=torch.float64)
     some = x.isfinite().any(1)
     if not bool(some.any()):
         raise ValueError(f"{path}, column {names[1]}: no value in any row; leave the column out")
-    return Observations(tuple(names[1:]), t[some], x[some])
+    return Observations(tuple(names[1:]), torch.tensor(times, dtype=x.dtype)[some], x[some])
 
 
-def rows_of(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def rows_of(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells of the lines that are not blank."""
     try:
         for cells in reader:

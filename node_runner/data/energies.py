@@ -64,7 +64,7 @@ def energy(name: Name, x: Tensor) -> Tensor:
         ValueError: for an unknown name.
     """
     if name not in ENERGIES:
-        raise ValueError(f"task.energy is {name!r}; choose from {', '.join(ENERGIES)}")
+        raise ValueError(f"energy is {name!r}; choose from {', '.join(ENERGIES)}")
     wall = 0.5 * ((x.abs() - EDGE).clamp_min(0) / SOFTNESS).square().sum(1)
     return ENERGIES[name](*x.unbind(1)) + wall
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf, isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 from . import intensities
 from .intensities import Intensity
 from .randomness import stream
-from .series import Batches, Series
+from .sampler import IndexedData, check_positive
+from .series import Series
 
 GRID = 101  # times at which a batch tells the true intensity
 
@@ -52,7 +52,7 @@ class Events(NamedTuple):
         return self.observed.times[:, -1]
 
 
-class EventData:
+class EventData(IndexedData):
     """Events in [0, T), each series with an intensity of its own from one family
     (``data/intensities.py``): ``sine``, ``decay`` or ``bursts``.
 
@@ -86,12 +86,9 @@ class EventData:
         sizes = {"train": train_size, "validation": validation_size, "test": test_size}
         for option, value in (("end", end), ("rate", rate)):
             if not (value > 0 and isfinite(value)):
-                raise ValueError(f"data.{option} is {value}, must be positive")
-        for split, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"data.{split}_size is {size}, must be at least 1")
-        self.deal = Batches(seed, device, sizes, batch_size, evaluation_size)
-        self.sizes, self.steps_per_epoch = sizes, self.deal.order.steps_per_epoch
+                raise ValueError(f"{option} is {value}, must be positive")
+        check_positive(**{f"{split}_size": size for split, size in sizes.items()})
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
         self.part, self.end = f"generated ({family})", end
         self.splits = {}
         for split, size in sizes.items():
@@ -99,17 +96,8 @@ class EventData:
             intensity = intensities.draw(family, size, end, rate, generator)
             self.splits[split] = (intensity, *simulate(intensity, end, generator))
 
-    def train_batch(self, step: int) -> Events:
-        """Some of the training series."""
-        return self.chosen("train", self.deal.of_step(step))
-
-    def batches(self, split: str) -> Iterator[Events]:
-        """The series of a split, in order."""
-        for chosen in self.deal.of_split(split):
-            yield self.chosen(split, chosen)
-
-    def chosen(self, split: str, indices: Tensor) -> Events:
-        """The series of these indices, padded to the longest of them."""
+    def batch(self, split: str, indices: Tensor, step: int = 0) -> Events:
+        """Return the series of these indices, padded to the longest of them."""
         intensity, times, counts = self.splits[split]
         intensity = type(intensity)(*(parameter[indices] for parameter in intensity))
         counts = counts[indices]
@@ -139,7 +127,7 @@ def simulate(intensity: Intensity, end: float, generator: torch.Generator) -> tu
         than any series has; and how many it has, (n,).
     """
     bound = intensity.bound()
-    kind = {"generator": generator, "device": bound.device}
+    kind: dict[str, Any] = {"generator": generator, "device": bound.device}
     candidates = torch.poisson(bound * end, generator)
     shape = (len(bound), int(candidates.max()))  # synchronises
     times = end * torch.rand(shape, **kind)

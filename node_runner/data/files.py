@@ -37,12 +37,12 @@ def find(places: Iterable[Path], names: Sequence[str]) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def absent(folder: Path, wanted: str, source: str, root: Path) -> FileNotFoundError:
-    """What to say where ``folder`` under ``root`` lacks its files.
+def missing_file_error(folder: Path, wanted: str, source: str, root: Path) -> FileNotFoundError:
+    """Return the error for a ``folder`` under ``root`` that lacks its files.
 
     Args:
-        wanted: the files.
-        source: where they can be had.
+        wanted: Names of the files.
+        source: Where they can be downloaded.
     """
     return FileNotFoundError(
         f"{folder} lacks {wanted}; place it there, from {source}, or set NODE_RUNNER_DATA or "
@@ -88,8 +88,8 @@ def damaged(path: Path, error: Exception) -> ValueError:
     )
 
 
-def opened(path: Path) -> TextIO:
-    """A text file, packed or not; what is no text will be no number either."""
+def open_text(path: Path) -> TextIO:
+    """Open a text file, packed or not; bytes that are not UTF-8 become replacement characters."""
     open_it = gzip.open if path.suffix == ".gz" else open
     return open_it(path, "rt", encoding="utf-8", errors="replace")
 
@@ -150,7 +150,7 @@ class Table:
         """
         width = len(self.columns)
         try:
-            with opened(path) as file, warnings.catch_warnings():
+            with open_text(path) as file, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an empty file is refused below
                 x = np.loadtxt(
                     map(self.clean, islice(file, self.header, None)),
@@ -164,19 +164,19 @@ class Table:
             raise damaged(path, error) from error
         except ValueError as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(self.fault(path) or f"{path} cannot be read: {reason}") from None
+            raise ValueError(self._fault(path) or f"{path} cannot be read: {reason}") from None
         if len(x) == 0:
             raise ValueError(f"{path} holds no rows below its {self.header} lines of header")
         if x.shape[1] != width or not np.isfinite(x).all():
-            raise ValueError(self.fault(path))
+            raise ValueError(self._fault(path))
         return x
 
-    def fault(self, path: Path) -> str | None:
+    def _fault(self, path: Path) -> str | None:
         """The first thing in a file that is not as it should be. numpy's reader is fast but does
         not say where it stopped, so that a bad file is read again, slowly.
         """
         width = len(self.columns)
-        with opened(path) as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, 1):
                 text = self.clean(line)
                 if number <= self.header or not text.strip():

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from .files import Table, absent, find, folders
-from .scaling import Scaling, scaling_of, z_score
-from .tabular import MAF, Splits, Tabular, continuous, last_tenth, part_of
+from .files import Table, find, folders, missing_file_error
+from .scaling import Scaling, z_score
+from .tabular import MAF, Splits, TabularFiles, continuous, describe_part, split_last_tenth
 
 UCI = "https://archive.ics.uci.edu/dataset/347"
 ROWS = 525_123  # of class 1
@@ -22,7 +19,7 @@ TABLE = Table(("label", *(f"f{i}" for i in range(27))), delimiter=",", wider=Tru
 MAX_ROWS = {"train": 700_000, "test": 350_000}
 
 
-class Hepmass(Tabular):
+class Hepmass(TabularFiles):
     """21 of the 27 features of collisions in which a particle of mass 1000 was made.
 
     The preprocessing of Papamakarios et al. 2017: the rows of class 1 in the first tenth of UCI's
@@ -33,42 +30,27 @@ class Hepmass(Tabular):
     Args:
         root: folder that holds ``hepmass`` or ``HEPMASS``, with 1000_train.csv and 1000_test.csv,
             or their .gz, of UCI or of the archive.
-        batch_size, evaluation_size: as for ``Tabular``.
-        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
-
-    Raises:
-        FileNotFoundError: saying what to place where.
-        ValueError: for files that hold something else.
+        seed, device, batch_size, evaluation_size, state: as for ``TabularFiles``, and its errors.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        device: torch.device,
-        root: str = "data",
-        batch_size: int = 10_000,
-        evaluation_size: int = 1000,
-        state: Mapping[str, Any] | None = None,
-    ) -> None:
-        part, splits, scaling = load(Path(root), scaling_of(state))
-        sizes = (batch_size, evaluation_size)
-        super().__init__("hepmass", part, splits, seed, device, *sizes, scaling)
+    name = "hepmass"
 
-
-def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
-    """Which part is there, its splits, and their scaling, the one given if any."""
-    (train_path, train), (test_path, test) = (signal(root, split) for split in ("train", "test"))
-    if scaling is None or scaling.columns is None:
-        kept = continuous(train)
-        if not len(kept):
-            raise ValueError(
-                f"{train_path}: the smallest value of every feature occurs over 5 times"
-            )
-        scaling = z_score(train[:, kept], str(train_path), ddof=1, columns=kept)
-    train, test = train[:, scaling.columns], test[:, scaling.columns]
-    rest, validation = last_tenth(train, str(train_path))
-    splits = Splits(rest, validation, test)
-    return part_of(len(train) + len(test), ROWS), splits, scaling
+    @staticmethod
+    def load(root: Path, scaling: Scaling | None) -> tuple[str, Splits, Scaling | None]:
+        (train_path, train), (test_path, test) = (
+            signal(root, split) for split in ("train", "test")
+        )
+        if scaling is None or scaling.columns is None:
+            kept = continuous(train)
+            if not len(kept):
+                raise ValueError(
+                    f"{train_path}: the smallest value of every feature occurs over 5 times"
+                )
+            scaling = z_score(train[:, kept], str(train_path), ddof=1, columns=kept)
+        train, test = train[:, scaling.columns], test[:, scaling.columns]
+        rest, validation = split_last_tenth(train, str(train_path))
+        splits = Splits(rest, validation, test)
+        return describe_part(len(train) + len(test), ROWS), splits, scaling
 
 
 def signal(root: Path, split: str) -> tuple[Path, np.ndarray]:
@@ -76,7 +58,7 @@ def signal(root: Path, split: str) -> tuple[Path, np.ndarray]:
     places, name = folders(root, "hepmass"), f"1000_{split}.csv"
     path = find(places, (name, f"{name}.gz"))
     if path is None:
-        raise absent(places[0], f"{name} or {name}.gz", f"{UCI} or {MAF}", root)
+        raise missing_file_error(places[0], f"{name} or {name}.gz", f"{UCI} or {MAF}", root)
     cells = replace(TABLE, max_rows=MAX_ROWS[split]).read(path)
     x = cells[cells[:, 0] == 1, 1:]
     if len(x) == 0:

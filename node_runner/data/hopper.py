@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .files import absent, find
-from .irregular import Measured, by_range, released_scaling
+from .files import find, missing_file_error
+from .irregular import SparseSeries, by_range, released_scaling
 from .randomness import stream
+from .sampler import IndexedData
 from .scaling import scaling_of
-from .series import Batch, Batches, draw_subset, full, subset
+from .series import Batch, draw_subset, full, take
 
 SOURCE = "http://www.cs.toronto.edu/~rtqichen/datasets/HopperPhysics/training.pt"
 SHAPE, WINDOW = (10_000, 200, 14), 100  # series, times, features; times of an interpolation
@@ -22,7 +23,7 @@ NAMES = tuple(f"feature {i}" for i in range(SHAPE[2]))
 SEED = 42  # of the split, the same for every seed of a run
 
 
-class Hopper:
+class Hopper(IndexedData):
     """Series of 14 features, seven positions and seven velocities, at 200 even times in [0, 1).
 
     To interpolate, ``observed`` (a share) of the times of a random window of 100 are what the model
@@ -62,19 +63,18 @@ class Hopper:
         state: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 < observed <= 1:
-            raise ValueError(f"data.observed is {observed}, must be above 0, at most 1 (a share)")
+            raise ValueError(f"observed is {observed}, must be above 0, at most 1 (a share)")
         x, path = load(Path(root))
         x = x[np.random.RandomState(SEED).permutation(len(x))]
         test, held_out = len(x) // 5, len(x) // 10
         if held_out < 1:
             raise ValueError(f"{path} holds {len(x)} series, must be at least 10")
-        self.sizes = {"train": len(x) - test - held_out, "validation": held_out, "test": test}
-        self.deal = Batches(seed, device, self.sizes, batch_size, evaluation_size)
-        self.steps_per_epoch = self.deal.order.steps_per_epoch
-        self.seed, self.device, self.task, self.observed = seed, device, task, observed
+        sizes = {"train": len(x) - test - held_out, "validation": held_out, "test": test}
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
+        self.task, self.observed = task, observed
         times = np.arange(x.shape[1]) / x.shape[1]
         scale = released_scaling if released else by_range
-        series = [Measured(times, one, np.ones(one.shape, bool)) for one in x]
+        series = [SparseSeries(times, one, np.ones(one.shape, bool)) for one in x]
         self.scaling = scaling_of(state) or scale(series, self.sizes["train"], NAMES, str(path))
         values = torch.from_numpy(self.scaling(x)).to(device, torch.float32)
         parts = values.split(list(self.sizes.values()))
@@ -83,34 +83,23 @@ class Hopper:
         scaling = "as released" if released else "by training range"
         self.part = f"{'whole' if x.shape == SHAPE else f'{len(x)} series'}, scaled {scaling}"
 
-    def state_dict(self) -> dict[str, Any]:
-        """The scaling, which belongs to a run whatever series it is evaluated on."""
-        return self.scaling.state_dict()
-
-    def batch(self, values: Tensor, *name: object) -> Batch:
-        """What the model is told of series (B, T, D), and asked for; draws by name."""
-        generator = stream(self.device, self.seed, *name)
+    def batch(self, split: str, indices: Tensor, step: int) -> Batch:
+        """Return what is observed of series, and the target, both drawn by split and step."""
+        values = self.splits[split][indices]
+        generator = stream(self.device, self.seed, split, step)
         known = len(self.times) // 3
         target = full(self.times[known:], values[:, known:])
         if self.task == "interpolation":
             known = WINDOW
-            shifts, kind = len(self.times) - WINDOW + 1, {"device": self.device}
-            start = torch.randint(shifts, (len(values), 1, 1), generator=generator, **kind)
-            index = start + torch.arange(WINDOW, **kind)[:, None]
+            shape, device = (len(values), 1, 1), self.device
+            shifts = len(self.times) - WINDOW + 1
+            start = torch.randint(shifts, shape, generator=generator, device=device)
+            index = start + torch.arange(WINDOW, device=device)[:, None]
             values = values.gather(1, index.expand(-1, -1, values.shape[2]))
             target = full(self.times[:WINDOW], values)
         count = max(1, round(self.observed * known))
-        told = full(self.times[:known], values[:, :known])
-        return Batch(subset(told, draw_subset(known, count, len(values), generator)), target)
-
-    def train_batch(self, step: int) -> Batch:
-        """A function of the seed and the step alone."""
-        return self.batch(self.splits["train"][self.deal.of_step(step)], "train", step)
-
-    def batches(self, split: str) -> Iterator[Batch]:
-        """ "validation" or "test" in order, the same draws each time."""
-        for i, chosen in enumerate(self.deal.of_split(split)):
-            yield self.batch(self.splits[split][chosen], split, i)
+        series = full(self.times[:known], values[:, :known])
+        return Batch(take(series, draw_subset(known, count, len(values), generator)), target)
 
 
 def load(root: Path) -> tuple[np.ndarray, Path]:
@@ -122,7 +111,7 @@ def load(root: Path) -> tuple[np.ndarray, Path]:
     folder = root / "HopperPhysics"
     path = find([folder, folder / "processed"], ("training.pt",))
     if path is None:
-        raise absent(folder, "training.pt", SOURCE, root)
+        raise missing_file_error(folder, "training.pt", SOURCE, root)
     try:
         x = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything, IndexError and nameless OSErrors too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import pi, sqrt
 from typing import Literal, NamedTuple, Protocol
 
@@ -31,6 +32,9 @@ class Draw:
 
 class Intensity(Protocol):
     """A NamedTuple of the parameters of n intensities, (n, k) each."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the parameters."""
 
     def rate(self, t: Tensor) -> Tensor:
         """lambda(t), positive, (n, m) for t (n, m) or (m,)."""
@@ -141,5 +145,5 @@ def draw(name: str, n: int, end: float, rate: float, generator: torch.Generator)
         ValueError: for an unknown name.
     """
     if name not in FAMILIES:
-        raise ValueError(f"data.family is {name!r}; choose from {', '.join(FAMILIES)}")
+        raise ValueError(f"family is {name!r}; choose from {', '.join(FAMILIES)}")
     return FAMILIES[name].draw(Draw(n, end, rate, generator))

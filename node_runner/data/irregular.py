@@ -12,7 +12,7 @@ from .scaling import Scaling
 from .series import Ragged
 
 
-class Measured(NamedTuple):
+class SparseSeries(NamedTuple):
     """One series: times (n,), increasing; values (n, D), 0 where not observed; mask (n, D)."""
 
     times: np.ndarray
@@ -20,9 +20,9 @@ class Measured(NamedTuple):
     mask: np.ndarray
 
 
-def averaged(
+def average_duplicates(
     times: np.ndarray, features: np.ndarray, values: np.ndarray, dim: int, step: float
-) -> Measured:
+) -> SparseSeries:
     """A series of rows (M,): times rounded to multiples of ``step``, what one feature has more than
     once at a time averaged.
     """
@@ -30,12 +30,14 @@ def averaged(
     cells, shape = index * dim + features, (len(ticks), dim)
     counts = np.bincount(cells, minlength=len(ticks) * dim).reshape(shape)
     sums = np.bincount(cells, values, len(ticks) * dim).reshape(shape)
-    return Measured(ticks * step, sums / np.maximum(counts, 1), counts > 0)
+    return SparseSeries(ticks * step, sums / np.maximum(counts, 1), counts > 0)
 
 
-def by_range(series: Sequence[Measured], train: int, names: Sequence[str], source: str) -> Scaling:
-    """(x - min) / (max - min) feature by feature, both from the first ``train`` series; a feature
-    that is constant there is only moved to 0.
+def by_range(
+    series: Sequence[SparseSeries], train: int, names: Sequence[str], source: str
+) -> Scaling:
+    """Return (x - min) / (max - min) feature by feature, both from the first ``train`` series; a
+    feature that is constant there is only moved to 0.
 
     Raises:
         ValueError: for a feature that is never observed in them.
@@ -46,10 +48,10 @@ def by_range(series: Sequence[Measured], train: int, names: Sequence[str], sourc
 
 
 def released_scaling(
-    series: Sequence[Measured], train: int, names: Sequence[str], source: str
+    series: Sequence[SparseSeries], train: int, names: Sequence[str], source: str
 ) -> Scaling:
-    """(x - min) / max, both from all series, a max of 0 taken for 1: the released code of Rubanova
-    et al. 2019. It is no scaling to [0, 1], and the test takes part in it.
+    """Return (x - min) / max, both from all series, a max of 0 taken for 1: the released code of
+    Rubanova et al. 2019. It is no scaling to [0, 1], and the test takes part in it.
 
     Raises:
         ValueError: as ``by_range``.
@@ -59,7 +61,7 @@ def released_scaling(
 
 
 def extremes(
-    series: Sequence[Measured], names: Sequence[str], source: str
+    series: Sequence[SparseSeries], names: Sequence[str], source: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest value of each feature, (D,)."""
     never = np.flatnonzero(~np.any([s.mask.any(axis=0) for s in series], axis=0))
@@ -72,12 +74,12 @@ def extremes(
     return low, np.max([np.where(s.mask, s.values, -np.inf).max(axis=0) for s in series], axis=0)
 
 
-def scaled(series: Sequence[Measured], scaling: Scaling) -> list[Measured]:
+def scaled(series: Sequence[SparseSeries], scaling: Scaling) -> list[SparseSeries]:
     """The series with scaled values, 0 where nothing was observed."""
     return [s._replace(values=np.where(s.mask, scaling(s.values), 0.0)) for s in series]
 
 
-def packed(series: Sequence[Measured]) -> Ragged:
+def packed(series: Sequence[SparseSeries]) -> Ragged:
     """One after another, in float32."""
     lengths = [len(s.times) for s in series]
     return Ragged(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .files import check_sum
-from .order import Order
 from .randomness import stream
+from .sampler import IndexedData
 
 # The original files, and as they are distributed.
 MD5 = {
@@ -33,7 +33,7 @@ FILES = [name for name in MD5 if not name.endswith(".gz")]
 Batch = tuple[Tensor, Tensor]
 
 
-class MNIST:
+class MNIST(IndexedData):
     """60,000 training and 10,000 test images of 28 x 28 pixels in [0, 1], with labels 0 to 9.
 
     Args:
@@ -59,15 +59,13 @@ class MNIST:
         held_out: int = 5000,
     ) -> None:
         if not 0 <= held_out < 60_000:
-            raise ValueError(f"data.held_out is {held_out}, must be from 0 to 59999")
+            raise ValueError(f"held_out is {held_out}, must be from 0 to 59999")
+        if crop_padding < 0:
+            raise ValueError(f"crop_padding is {crop_padding}, must be at least 0")
         kept = 60_000 - held_out
-        self.shuffle = Order(seed, kept, batch_size, device)
-        if evaluation_size < 1 or crop_padding < 0:
-            raise ValueError(
-                "data.evaluation_size must be at least 1, data.crop_padding at least 0"
-            )
-        self.seed, self.device = seed, device
-        self.evaluation_size, self.padding = evaluation_size, crop_padding
+        sizes = {"train": kept, "validation": held_out, "test": 10_000}
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
+        self.padding = crop_padding
         images, labels, test_images, test_labels = load(Path(root))
         self.splits = {
             split: (some.to(device), answers.to(device))
@@ -77,23 +75,14 @@ class MNIST:
                 ("test", test_images, test_labels),
             )
         }
-        self.sizes = {split: len(labels) for split, (_, labels) in self.splits.items()}
-        self.steps_per_epoch = self.shuffle.steps_per_epoch
 
-    def train_batch(self, step: int) -> Batch:
-        """Images (batch_size, 1, 28, 28), cropped at random, and labels (batch_size,)."""
-        chosen = self.shuffle.batch(step)
-        images, labels = self.splits["train"]
-        generator = stream(self.device, self.seed, "crop", step)
-        return crop(to_float(images[chosen]), self.padding, generator), labels[chosen]
-
-    def batches(self, split: str) -> Iterator[Batch]:
-        """ "validation" or "test" in order, uncropped."""
-        images, labels = self.splits[split]
-        for some, answers in zip(
-            images.split(self.evaluation_size), labels.split(self.evaluation_size), strict=True
-        ):
-            yield to_float(some), answers
+    def batch(self, split: str, indices: Tensor, step: int) -> Batch:
+        """Return images (B, 1, 28, 28), in training cropped at random, and labels (B,)."""
+        images, labels = (values[indices] for values in self.splits[split])
+        images = to_float(images)
+        if split == "train":
+            images = crop(images, self.padding, stream(self.device, self.seed, "crop", step))
+        return images, labels
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -133,7 +122,7 @@ def load(root: Path) -> list[Tensor]:
                 "holds MNIST/raw"
             ) from error
         found |= {name: read(raw, name) for name in absent}
-    return [parse(name, content) for name, content in found.items()]
+    return [parse(name, content) for name, content in found.items() if content is not None]
 
 
 def read(raw: Path, name: str) -> bytes | None:

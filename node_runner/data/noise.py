@@ -1,29 +1,31 @@
-"""Standard normal noise, for what learns from an energy instead of data."""
+"""Standard normal noise, for models that learn from an energy instead of data."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .randomness import stream
+from .sampler import GeneratedData, check_positive
+
+__all__ = ["Noise"]
 
 
-class Noise:
-    """An endless stream of N(0, I), drawn fresh on the device at every step.
+class Noise(GeneratedData):
+    """An endless stream of samples of N(0, I), drawn on the device at every step.
 
     Args:
+        seed, device, batch_size, validation_size, test_size, epoch_steps: as for ``GeneratedData``.
         dim: D.
-        batch_size: of training.
-        validation_size, test_size: samples of those sets, which are fixed.
-        epoch_steps: training steps that count as one epoch.
 
     Raises:
         ValueError: for a size below 1.
+
+    Example:
+        >>> Noise(0, torch.device("cpu"), dim=3, batch_size=4).train_batch(step=0).shape
+        torch.Size([4, 3])
     """
 
-    name, part = "noise", "generated"
+    name = "noise"
 
     def __init__(
         self,
@@ -35,23 +37,9 @@ class Noise:
         test_size: int = 10_000,
         epoch_steps: int = 100,
     ) -> None:
-        sizes = {"dim": dim, "batch_size": batch_size, "validation_size": validation_size}
-        sizes |= {"test_size": test_size, "epoch_steps": epoch_steps}
-        for option, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"data.{option} is {value}, must be at least 1")
-        self.seed, self.device, self.shape, self.batch_size = seed, device, (dim,), batch_size
-        self.steps_per_epoch = epoch_steps
-        self.sizes = {"validation": validation_size, "test": test_size}
+        check_positive(dim=dim)
+        super().__init__(seed, device, batch_size, validation_size, test_size, epoch_steps)
+        self.shape = (dim,)
 
-    def draw(self, n: int, *name: object) -> Tensor:
-        generator = stream(self.device, self.seed, *name)
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn(n, *self.shape, generator=generator, device=self.device)
-
-    def train_batch(self, step: int) -> Tensor:
-        """(batch_size, D); the same for the same seed and step."""
-        return self.draw(self.batch_size, "train", step)
-
-    def batches(self, split: str) -> Iterator[Tensor]:
-        """The fixed samples of "validation" or "test", in batches of at most 2000."""
-        yield from self.draw(self.sizes[split], split).split(2000)

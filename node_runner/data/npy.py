@@ -46,7 +46,7 @@ class Npy(Tabular):
             scaling = z_score(splits.train, str(Path(folder) / "train.npy"))
         elif not standardise and (far := far_from_unit(splits.train)):
             log.warning(
-                "%s: %s, far from the N(0, I) that a flow starts from: set data.standardise=true",
+                "%s: %s, far from the N(0, I) that a flow starts from: set standardise=true",
                 Path(folder) / "train.npy",
                 far,
             )
@@ -62,7 +62,7 @@ def load(folder: Path, columns: int | None = None) -> Splits:
         if not path.is_file():
             raise FileNotFoundError(
                 f"{folder} lacks {path.name}; place train.npy, val.npy and test.npy there, arrays "
-                "of rows by columns, or set data.folder to the folder that holds them"
+                "of rows by columns, or set folder to the folder that holds them"
             )
     train = read_array(paths[0], columns)
     return Splits(train, *(read_array(path, train.shape[1]) for path in paths[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,8 @@ class NpyPixels(Pixels):
         ValueError: for files that hold something else.
     """
 
+    name = "npy_pixels"
+
     def __init__(
         self,
         seed: int,
@@ -36,38 +37,35 @@ class NpyPixels(Pixels):
         batch_size: int = 200,
         evaluation_size: int = 200,
         bits: int = 8,
-        flips: bool = False,
+        flips: bool | None = None,
         held_out: int = 0,
         train_size: int | None = None,
         test_size: int | None = None,
     ) -> None:
         sizes = (held_out, train_size, test_size)
-        give = partial(load, Path(folder))
-        super().__init__(
-            "npy_pixels", give, seed, device, batch_size, evaluation_size, bits, flips, *sizes
-        )
+        super().__init__(seed, device, folder, batch_size, evaluation_size, bits, flips, *sizes)
         self.part = f"{Path(folder).name}, {'as it is' if self.part == 'whole' else self.part}"
 
-
-def load(folder: Path) -> Splits:
-    paths = {split: folder / f"{split}.npy" for split in ("train", "test", "val")}
-    for split in ("train", "test"):
-        if not paths[split].is_file():
-            raise FileNotFoundError(
-                f"{folder} lacks {split}.npy; place train.npy, test.npy and, unless data.held_out "
-                f"is to give one, val.npy there, bytes of shape {SHAPES}, or set data.folder to "
-                "the folder that holds them"
-            )
-    images = {split: read(path) for split, path in paths.items() if path.is_file()}
-    shape = images["train"].shape[1:]
-    for split, some in images.items():
-        if some.shape[1:] != shape:
-            raise ValueError(
-                f"{paths[split]} holds images of shape {list(some.shape[1:])}, must be that of "
-                f"train.npy, {list(shape)}"
-            )
-    train, test = (Split(images[split], len(images[split])) for split in ("train", "test"))
-    return Splits(train, test, images.get("val"))
+    @staticmethod
+    def load(root: Path) -> Splits:
+        paths = {split: root / f"{split}.npy" for split in ("train", "test", "val")}
+        for split in ("train", "test"):
+            if not paths[split].is_file():
+                raise FileNotFoundError(
+                    f"{root} lacks {split}.npy; place train.npy, test.npy and, unless held_out "
+                    f"is to give one, val.npy there, bytes of shape {SHAPES}, or set folder to "
+                    "the one that holds them"
+                )
+        images = {split: read(path) for split, path in paths.items() if path.is_file()}
+        shape = images["train"].shape[1:]
+        for split, some in images.items():
+            if some.shape[1:] != shape:
+                raise ValueError(
+                    f"{paths[split]} holds images of shape {list(some.shape[1:])}, must be that of "
+                    f"train.npy, {list(shape)}"
+                )
+        train, test = (Split(images[split], len(images[split])) for split in ("train", "test"))
+        return Splits(train, test, images.get("val"))
 
 
 def read(path: Path) -> np.ndarray:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import pi
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .randomness import stream
-from .series import Batch, Batches, Series, draw_subset, full, subset
+from .sampler import IndexedData, check_positive
+from .series import Batch, Series, draw_subset, full, take
 
 END = 5.0
 TASKS = ("interpolation", "extrapolation")
 
 
-class Periodic:
+class Periodic(IndexedData):
     """y(t) = sin(2 pi w t + p) + c with w ~ U(0.4, 0.8), p ~ U(0, 2 pi), c ~ N(1, 0.1^2), one
     feature, at 100 times in [0, 5] that all series share: 0, and 99 drawn from U(0, 5).
 
@@ -55,25 +55,22 @@ class Periodic:
         evaluation_size: int = 200,
     ) -> None:
         sizes = {"train": train_size, "validation": validation_size, "test": test_size}
-        for split, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"data.{split}_size is {size}, must be at least 1")
+        check_positive(**{f"{split}_size": size for split, size in sizes.items()})
         if noise < 0:
-            raise ValueError(f"data.noise is {noise}, must not be negative")
+            raise ValueError(f"noise is {noise}, must not be negative")
         if task not in TASKS:
-            raise ValueError(f"data.task is {task!r}; choose from {', '.join(TASKS)}")
-        self.deal = Batches(seed, device, sizes, batch_size, evaluation_size)
-        self.sizes, self.steps_per_epoch = sizes, self.deal.order.steps_per_epoch
-        self.seed, self.device, self.observed = seed, device, observed
+            raise ValueError(f"task is {task!r}; choose from {', '.join(TASKS)}")
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
+        self.count = observed
         times = END * torch.rand(99, generator=stream(device, seed, "times"), device=device)
         self.times = torch.cat((times.new_zeros(1), times.sort().values))
-        self.known = len(self.times)  # points of which the observed are drawn
+        self.inside = len(self.times)  # points of which the observed are drawn
         if task == "extrapolation":
-            self.known = int((self.times < END / 2).sum())
-        if not 1 <= observed <= self.known:
-            raise ValueError(f"data.observed is {observed}, must be from 1 to {self.known}")
+            self.inside = int((self.times < END / 2).sum())
+        if not 1 <= observed <= self.inside:
+            raise ValueError(f"observed is {observed}, must be from 1 to {self.inside}")
         self.splits = {split: self.draw(n, noise, split) for split, n in sizes.items()}
-        self.told = {
+        self.observed = {
             split: self.observations(self.splits[split][0], split)
             for split in ("validation", "test")
         }
@@ -81,7 +78,7 @@ class Periodic:
     def draw(self, n: int, noise: float, split: str) -> tuple[Tensor, Tensor]:
         """Noisy values and the curve, (n, 100, 1) each."""
         generator = stream(self.device, self.seed, split)
-        kind = {"generator": generator, "device": self.device}
+        kind: dict[str, Any] = {"generator": generator, "device": self.device}
         frequency = 0.4 + 0.4 * torch.rand(n, 1, **kind)
         phase = 2 * pi * torch.rand(n, 1, **kind)
         offset = 1 + 0.1 * torch.randn(n, 1, **kind)
@@ -89,22 +86,19 @@ class Periodic:
         return y + noise * torch.randn(y.shape, **kind), y
 
     def observations(self, noisy: Tensor, *name: object) -> Series:
-        """Points drawn without replacement from those that may be known."""
+        """Draw the observed points of series (B, 100, 1), without replacement."""
         generator = stream(self.device, self.seed, *name)
-        indices = draw_subset(self.known, self.observed, len(noisy), generator)
-        return subset(full(self.times, noisy), indices)
+        indices = draw_subset(self.inside, self.count, len(noisy), generator)
+        return take(full(self.times, noisy), indices)
 
-    def train_batch(self, step: int) -> Batch:
-        """Some of the points, and all that may be known, noisy."""
-        noisy = self.splits["train"][0][self.deal.of_step(step)]
-        observed = self.observations(noisy, "observed", step)
-        return Batch(observed, full(self.times[: self.known], noisy[:, : self.known]))
-
-    def batches(self, split: str) -> Iterator[Batch]:
-        """Some of the points, and the curve without noise."""
-        for chosen in self.deal.of_split(split):
-            observed = Series(*(part[chosen] for part in self.told[split]))
-            curve = self.splits[split][1][chosen]
-            inside = full(self.times[: self.known], curve[:, : self.known])
-            later = full(self.times[self.known :], curve[:, self.known :])
-            yield Batch(observed, inside, later if self.known < len(self.times) else None)
+    def batch(self, split: str, indices: Tensor, step: int) -> Batch:
+        """Return some of the points; in training all points up to the end of what may be observed,
+        noisy; in evaluation the curve without noise.
+        """
+        n, (noisy, curve) = self.inside, (values[indices] for values in self.splits[split])
+        if split == "train":
+            observed = self.observations(noisy, "observed", step)
+            return Batch(observed, full(self.times[:n], noisy[:, :n]))
+        observed = Series(*(values[indices] for values in self.observed[split]))
+        later = full(self.times[n:], curve[:, n:]) if n < len(self.times) else None
+        return Batch(observed, full(self.times[:n], curve[:, :n]), later)

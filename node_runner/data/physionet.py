@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .irregular import Measured, averaged, by_range, packed, released_scaling, scaled
+from .irregular import SparseSeries, average_duplicates, by_range, packed, released_scaling, scaled
 from .physionet_files import FEATURES, HOURS, LABELS, Record, load, unknown
+from .sampler import IndexedData
 from .scaling import scaling_of
-from .series import Batch, Batches, window
+from .series import Batch, window
 
 SEED = 42  # of the split, the same for every seed of a run
 
 
-class PhysioNet:
+class PhysioNet(IndexedData):
     """Series of 41 features, five of them fixed and given at time 0, with times in units of 48
     hours, and whether the patient died in hospital.
 
@@ -65,7 +67,7 @@ class PhysioNet:
         state: Mapping[str, Any] | None = None,
     ) -> None:
         if not quantisation > 0:
-            raise ValueError(f"data.quantisation is {quantisation}, must be positive (hours)")
+            raise ValueError(f"quantisation is {quantisation}, must be positive (hours)")
         records, deaths = load(Path(root), sets)
         series = [measured(record, quantisation, released) for record in records]
         if task == "extrapolation":
@@ -74,8 +76,7 @@ class PhysioNet:
             series, deaths = [series[i] for i in np.flatnonzero(both)], deaths[both]
         if len(series) < 10:
             raise ValueError(
-                f"{root}/physionet holds {len(series)} records for data.task={task}, must be at "
-                "least 10"
+                f"{root}/physionet holds {len(series)} records for task={task}, must be at least 10"
             )
         order = np.random.RandomState(SEED).permutation(len(series))
         test, held_out = len(order) // 5, len(order) // 10
@@ -84,47 +85,34 @@ class PhysioNet:
             "validation": order[test : test + held_out],
             "test": order[:test],
         }
-        self.sizes = {split: len(chosen) for split, chosen in parts.items()}
-        self.deal = Batches(seed, device, self.sizes, batch_size, evaluation_size)
-        self.steps_per_epoch, self.task = self.deal.order.steps_per_epoch, task
+        sizes = {split: len(indices) for split, indices in parts.items()}
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
+        self.task = task
         ordered = [series[i] for i in np.concatenate(list(parts.values()))]
         scale = released_scaling if released else by_range
         own = (ordered, self.sizes["train"], tuple(FEATURES), self.name)
         self.scaling = scaling_of(state) or scale(*own)
         self.records = packed(scaled(ordered, self.scaling)).to(device)
-        labels = np.concatenate([deaths[chosen] for chosen in parts.values()])
+        labels = np.concatenate([deaths[indices] for indices in parts.values()])
         self.labels = torch.from_numpy(labels).to(device)
         self.first = {"train": 0, "validation": self.sizes["train"]}
         self.first["test"] = self.first["validation"] + self.sizes["validation"]
         scaling = "as released" if released else "by training range"
         self.part = f"set{'s' if len(sets) > 1 else ''} {sets}, {len(series)} records, {scaling}"
 
-    def state_dict(self) -> dict[str, Any]:
-        """The scaling, which belongs to a run whatever records it is evaluated on."""
-        return self.scaling.state_dict()
-
-    def batch(self, split: str, chosen: torch.Tensor) -> Batch:
-        chosen = chosen + self.first[split]
-        series = self.records.batch(chosen)
-        labels = self.labels[chosen]
+    def batch(self, split: str, indices: Tensor, step: int = 0) -> Batch:
+        """Return records, and 1 for those who died."""
+        indices = indices + self.first[split]
+        series, labels = self.records.batch(indices), self.labels[indices]
         if self.task == "interpolation":
             return Batch(series, series, None, labels)
         early, late = window(series, 0.0, 0.5), window(series, 0.5, 2.0)
         return Batch(early, late, None, labels)
 
-    def train_batch(self, step: int) -> Batch:
-        """Records, and 1 for those who died; a function of the seed and the step alone."""
-        return self.batch("train", self.deal.of_step(step))
 
-    def batches(self, split: str) -> Iterator[Batch]:
-        """ "validation" or "test" in order."""
-        for chosen in self.deal.of_split(split):
-            yield self.batch(split, chosen)
-
-
-def measured(record: Record, quantisation: float, released: bool) -> Measured:
+def measured(record: Record, quantisation: float, released: bool) -> SparseSeries:
     """The series of a record, in units of 48 hours."""
     known = slice(None) if released else ~unknown(record)
     minutes, features, values = (part[known] for part in record)
-    found = averaged(minutes / 60, features, values, len(FEATURES), quantisation)
+    found = average_duplicates(minutes / 60, features, values, len(FEATURES), quantisation)
     return found._replace(times=(found.times / HOURS).astype(np.float32))

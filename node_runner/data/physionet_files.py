@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import UNPACKING, Table, absent, damaged, find, is_number
+from .files import UNPACKING, Table, damaged, find, is_number, missing_file_error
 
 SOURCE = "https://physionet.org/content/challenge-2012"
 HOURS = 48
@@ -63,7 +63,7 @@ def load(root: Path, sets: str) -> tuple[list[Record], np.ndarray]:
         outcomes = find([folder], (f"Outcomes-{letter}.txt",))
         if archive is None or outcomes is None:
             wanted = f"{name} or Outcomes-{letter}.txt"
-            raise absent(folder, wanted, SOURCE, root)
+            raise missing_file_error(folder, wanted, SOURCE, root)
         death, found = read_outcomes(outcomes), read_archive(archive)
         for number, record in sorted(found.items()):
             if number not in death:
@@ -101,7 +101,9 @@ def read_archive(path: Path) -> dict[int, Record]:
                     source = f"{path}: {name}"
                     if not name.stem.isdecimal():
                         raise ValueError(f"{source} is no record; they are named <RecordID>.txt")
-                    text = archive.extractfile(member).read().decode("utf-8", errors="replace")
+                    file = archive.extractfile(member)
+                    assert file is not None  # a regular file has content
+                    text = file.read().decode("utf-8", errors="replace")
                     found[int(name.stem)] = parse(text, source)
     except (tarfile.TarError, *UNPACKING) as error:
         raise damaged(path, error) from error

@@ -4,15 +4,15 @@ makes them continuous.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .order import Order
 from .randomness import stream
+from .sampler import IndexedData, check_positive
 
 
 class Split(NamedTuple):
@@ -55,78 +55,77 @@ class Splits(NamedTuple):
     validation: np.ndarray | None = None
 
 
-class Pixels:
-    """Images of shape (C, H, W), pixels from 0 to 2^bits - 1.
+class Pixels(IndexedData):
+    """Images of shape (C, H, W) as bytes, pixels from 0 to 2^bits - 1.
+
+    A subclass defines ``name`` and ``load``, which is called once the options have been checked.
 
     Args:
-        load: gives the images; called once the options are known to be good.
-        batch_size: of training; the last, smaller batch of an epoch is dropped.
-        evaluation_size: batch size of evaluation.
-        bits: of a pixel; if fewer than 8, a byte x becomes floor(x / 2^(8 - bits)) (Kingma and
+        seed, device, batch_size, evaluation_size: as for ``BatchSampler``.
+        root: Folder that holds that of the set.
+        bits: Bits of a pixel; if fewer than 8, a byte x becomes floor(x / 2^(8 - bits)) (Kingma and
             Dhariwal 2018, Glow).
-        flips: training images are mirrored left to right with probability 1/2.
-        held_out: training images kept for validation, the last ones.
-        train_size, test_size: use only the first so many; all if None.
+        flips: Mirror training images left to right with probability 1/2 (default: as in the
+            released code of FFJORD and RNODE for this set).
+        held_out: Number of training images kept for validation, the last ones.
+        train_size, test_size: Use only the first so many images (default: all).
 
     Raises:
         ValueError: for sizes out of range and for another bit depth.
     """
 
+    flipped = False  # in the released code of FFJORD and RNODE
+
     def __init__(
         self,
-        name: str,
-        load: Callable[[], Splits],
         seed: int,
         device: torch.device,
-        batch_size: int,
-        evaluation_size: int,
-        bits: int,
-        flips: bool,
-        held_out: int,
-        train_size: int | None,
-        test_size: int | None,
+        root: str = "data",
+        batch_size: int = 200,
+        evaluation_size: int = 200,
+        bits: int = 8,
+        flips: bool | None = None,
+        held_out: int = 0,
+        train_size: int | None = None,
+        test_size: int | None = None,
     ) -> None:
         if not 1 <= bits <= 8:
-            raise ValueError(f"data.bits is {bits}, wrong bit depth: must be 1 to 8")
-        if evaluation_size < 1:
-            raise ValueError(f"data.evaluation_size is {evaluation_size}, must be at least 1")
-        splits = load()
-        train = splits.train.first(train_size, "data.train_size")
-        test = splits.test.first(test_size, "data.test_size")
-        kept = remaining(len(train.images), held_out, splits.validation is not None)
-        self.order = Order(seed, kept, batch_size, device)
-        self.name, self.seed, self.device, self.bits = name, seed, device, bits
-        self.evaluation_size, self.flips = evaluation_size, flips
+            raise ValueError(f"bits is {bits}, wrong bit depth: must be 1 to 8")
+        check_positive(evaluation_size=evaluation_size)
+        splits = self.load(Path(root))
+        train = splits.train.first(train_size, "train_size")
+        test = splits.test.first(test_size, "test_size")
+        kept = _remaining(len(train.images), held_out, splits.validation is not None)
+        images, own = _quantised(train.images, bits).to(device), splits.validation
+        self.splits = {
+            "train": images[:kept],
+            "validation": images[kept:] if own is None else _quantised(own, bits).to(device),
+            "test": _quantised(test.images, bits).to(device),
+        }
+        sizes = {split: len(some) for split, some in self.splits.items()}
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
+        self.bits, self.flips = bits, self.flipped if flips is None else flips
+        self.shape = tuple(images.shape[1:])
         parts = (train.part("training"), test.part("test"))
         everything = ("all training images", "all test images")
         self.part = "whole" if parts == everything else "; ".join(parts)
-        images = quantised(train.images, bits).to(device)
-        own = splits.validation
-        self.splits = {
-            "train": images[:kept],
-            "validation": images[kept:] if own is None else quantised(own, bits).to(device),
-            "test": quantised(test.images, bits).to(device),
-        }
-        self.sizes = {split: len(some) for split, some in self.splits.items()}
-        self.shape = tuple(images.shape[1:])
-        self.steps_per_epoch = self.order.steps_per_epoch
 
-    def train_batch(self, step: int) -> Tensor:
-        """Bytes (batch_size, C, H, W), a function of the seed and the step alone."""
-        images = self.splits["train"][self.order.batch(step)]
-        if not self.flips:
+    @staticmethod
+    def load(root: Path) -> Splits:
+        """Return the images that lie below a folder."""
+        raise NotImplementedError
+
+    def batch(self, split: str, indices: Tensor, step: int) -> Tensor:
+        """Return images, bytes (B, C, H, W); those of training may be mirrored."""
+        images = self.splits[split][indices]
+        if split != "train" or not self.flips:
             return images
         generator = stream(self.device, self.seed, "flip", step)
         mirrored = torch.rand(len(images), 1, 1, 1, generator=generator, device=self.device) < 0.5
         return torch.where(mirrored, images.flip(3), images)
 
-    def batches(self, split: str) -> Iterator[Tensor]:
-        """ "validation" or "test" in order, none of them mirrored."""
-        if self.sizes[split]:  # to split nothing would give one empty batch
-            yield from self.splits[split].split(self.evaluation_size)
 
-
-def remaining(size: int, held_out: int, has_own: bool) -> int:
+def _remaining(size: int, held_out: int, has_own: bool) -> int:
     """Images left to train on.
 
     Args:
@@ -137,13 +136,13 @@ def remaining(size: int, held_out: int, has_own: bool) -> int:
     """
     if has_own and held_out:
         raise ValueError(
-            f"data.held_out is {held_out}, must be 0: this set has its own validation images"
+            f"held_out is {held_out}, must be 0: this set has its own validation images"
         )
     if not 0 <= held_out < size:
-        raise ValueError(f"data.held_out is {held_out}, must be 0 to {size - 1}")
+        raise ValueError(f"held_out is {held_out}, must be 0 to {size - 1}")
     return size - held_out
 
 
-def quantised(images: np.ndarray, bits: int) -> Tensor:
+def _quantised(images: np.ndarray, bits: int) -> Tensor:
     """Bytes (N, C, H, W) to their leading bits, in memory of its own."""
     return torch.from_numpy(np.asarray(np.right_shift(images, 8 - bits, order="C")))

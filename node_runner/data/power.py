@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from .files import Table, absent, check_unpacked_sum, find, folders, read_array
-from .scaling import Scaling, scaling_of, z_score
-from .tabular import MAF, SEED, Splits, Tabular, part_of, tails
+from .files import Table, check_unpacked_sum, find, folders, missing_file_error, read_array
+from .scaling import Scaling, z_score
+from .tabular import MAF, SEED, Splits, TabularFiles, describe_part, head_tail_split
 
 UCI = "https://archive.ics.uci.edu/dataset/235"
 ROWS = 2_049_280  # without those with missing values
@@ -20,7 +17,7 @@ STEM = "household_power_consumption"
 MD5 = {f"{STEM}_first37283": "0e336eb30d97521e7a09c28b6b1043cb"}
 
 
-class Power(Tabular):
+class Power(TabularFiles):
     """Six columns: active power in kW, voltage in V, three sub-meters in Wh, minute of the day.
 
     The preprocessing of Papamakarios et al. 2017: rows with missing values, the date, and columns
@@ -34,26 +31,31 @@ class Power(Tabular):
         root: folder that holds ``power`` or ``POWER``, with the archive's data.npy, or UCI's
             household_power_consumption.txt, or one household_power_consumption_*.txt, a part of
             it; or the .gz of a text. The md5 sum of a part is verified if it is known.
-        batch_size, evaluation_size: as for ``Tabular``.
-        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
-
-    Raises:
-        FileNotFoundError: saying what to place where.
-        ValueError: for files that hold something else.
+        seed, device, batch_size, evaluation_size, state: as for ``TabularFiles``, and its errors.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        device: torch.device,
-        root: str = "data",
-        batch_size: int = 10_000,
-        evaluation_size: int = 1000,
-        state: Mapping[str, Any] | None = None,
-    ) -> None:
-        part, splits, scaling = load(Path(root), scaling_of(state))
-        sizes = (batch_size, evaluation_size)
-        super().__init__("power", part, splits, seed, device, *sizes, scaling)
+    name = "power"
+
+    @staticmethod
+    def load(root: Path, scaling: Scaling | None) -> tuple[str, Splits, Scaling | None]:
+        places = folders(root, "power")
+        path = find(places, ("data.npy", f"{STEM}.txt", f"{STEM}.txt.gz")) or only_part(places)
+        if path is None:
+            wanted = f"data.npy, {STEM}.txt or {STEM}.txt.gz"
+            raise missing_file_error(places[0], wanted, f"{UCI} or {MAF}", root)
+        if path.suffix == ".npy":
+            x = read_array(path, 8)
+        else:
+            sum_of_part = MD5.get(path.name.partition(".")[0])
+            if sum_of_part is not None:
+                check_unpacked_sum(path, sum_of_part)
+            cells = TABLE.read(path)
+            minute = 60 * cells[:, 0] + cells[:, 1]
+            x = np.column_stack((cells[:, 3:], minute))
+        word = "first " if path.name.startswith(f"{STEM}_first") else ""
+        splits = head_tail_split(noisy(x), str(path))
+        scaling = scaling or z_score(np.concatenate(splits[:2]), str(path))
+        return describe_part(len(x), ROWS, word), splits, scaling
 
 
 def numbers(line: str) -> str:
@@ -74,30 +76,6 @@ TABLE = Table(
     delimiter=";",
     clean=numbers,
 )
-
-
-def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
-    """Which part is there, its splits, and their scaling, the one given if any. The archive's array
-    comes first, then the whole text.
-    """
-    places = folders(root, "power")
-    path = find(places, ("data.npy", f"{STEM}.txt", f"{STEM}.txt.gz")) or only_part(places)
-    if path is None:
-        wanted = f"data.npy, {STEM}.txt or {STEM}.txt.gz"
-        raise absent(places[0], wanted, f"{UCI} or {MAF}", root)
-    if path.suffix == ".npy":
-        x = read_array(path, 8)
-    else:
-        sum_of_part = MD5.get(path.name.partition(".")[0])
-        if sum_of_part is not None:
-            check_unpacked_sum(path, sum_of_part)
-        cells = TABLE.read(path)
-        minute = 60 * cells[:, 0] + cells[:, 1]
-        x = np.column_stack((cells[:, 3:], minute))
-    word = "first " if path.name.startswith(f"{STEM}_first") else ""
-    splits = tails(noisy(x), str(path))
-    scaling = scaling or z_score(np.concatenate(splits[:2]), str(path))
-    return part_of(len(x), ROWS, word), splits, scaling
 
 
 def only_part(places: tuple[Path, ...]) -> Path | None:

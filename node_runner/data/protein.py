@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from .files import Table, absent, check_unpacked_sum, find
-from .scaling import Scaling, scaling_of, z_score
-from .tabular import SEED, Splits, Tabular, shuffled_tenths
+from .files import Table, check_unpacked_sum, find, missing_file_error
+from .scaling import Scaling, z_score
+from .tabular import SEED, Splits, TabularFiles, shuffled_tenths
 
 UCI = "https://archive.ics.uci.edu/dataset/265"
 SOURCE = f"https://github.com/treforevans/uci_datasets (its copy of {UCI})"
@@ -24,7 +21,7 @@ TABLE = Table(tuple(f"{i}" for i in range(COLUMNS)), delimiter=",", header=0)
 STEPS = (1, 1, 1e-5, 0.01, 100, 0.01, 10, 1, 1e-3, 1e-4)
 
 
-class Protein(Tabular):
+class Protein(TabularFiles):
     """All ten columns: nine properties and the deviation from the native structure, centred. Not
     one of the sets of Papamakarios et al. 2017: nothing is published to compare with.
 
@@ -41,41 +38,24 @@ class Protein(Tabular):
     Args:
         root: folder that holds ``uci/protein``, with data.csv or its .gz, whose md5 sum is
             verified.
-        batch_size, evaluation_size: as for ``Tabular``.
-        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
-
-    Raises:
-        FileNotFoundError: saying what to place where.
-        ValueError: for files that hold something else.
+        seed, device, batch_size, evaluation_size, state: as for ``TabularFiles``, and its errors.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        device: torch.device,
-        root: str = "data",
-        batch_size: int = 1000,
-        evaluation_size: int = 1000,
-        state: Mapping[str, Any] | None = None,
-    ) -> None:
-        part, splits, scaling = load(Path(root), scaling_of(state))
-        sizes = (batch_size, evaluation_size)
-        super().__init__("protein", part, splits, seed, device, *sizes, scaling)
+    name = "protein"
 
-
-def load(root: Path, scaling: Scaling | None = None) -> tuple[str, Splits, Scaling]:
-    """Which part is used, its splits, and their scaling, the one given if any."""
-    folder = root / "uci" / "protein"
-    path = find([folder], ("data.csv", "data.csv.gz"))
-    if path is None:
-        raise absent(folder, "data.csv or data.csv.gz", SOURCE, root)
-    check_unpacked_sum(path, MD5)
-    rows = TABLE.read(path)
-    x = distinct(rows)
-    x += np.random.RandomState(SEED).rand(*x.shape) * STEPS
-    splits = shuffled_tenths(x, str(path))
-    scaling = scaling or z_score(splits.train, str(path))
-    return f"{len(x)} distinct of {len(rows)} rows", splits, scaling
+    @staticmethod
+    def load(root: Path, scaling: Scaling | None) -> tuple[str, Splits, Scaling | None]:
+        folder = root / "uci" / "protein"
+        path = find([folder], ("data.csv", "data.csv.gz"))
+        if path is None:
+            raise missing_file_error(folder, "data.csv or data.csv.gz", SOURCE, root)
+        check_unpacked_sum(path, MD5)
+        rows = TABLE.read(path)
+        x = distinct(rows)
+        x += np.random.RandomState(SEED).rand(*x.shape) * STEPS
+        splits = shuffled_tenths(x, str(path))
+        scaling = scaling or z_score(splits.train, str(path))
+        return f"{len(x)} distinct of {len(rows)} rows", splits, scaling
 
 
 def distinct(x: np.ndarray) -> np.ndarray:

@@ -53,8 +53,9 @@ def scaling_of(state: Mapping[str, Any] | None) -> Scaling | None:
     """The scaling of the run that is evaluated or resumed, if it has one."""
     if state is None or "shift" not in state:
         return None
-    parts = (state[key] for key in ("shift", "scale", "columns"))
-    return Scaling(*(None if x is None else x.cpu().numpy() for x in parts))
+    shift, scale = (state[key].cpu().numpy() for key in ("shift", "scale"))
+    columns = state["columns"]
+    return Scaling(shift, scale, None if columns is None else columns.cpu().numpy())
 
 
 def z_score(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from .order import Order
 
 
 class Series(NamedTuple):
@@ -76,8 +73,8 @@ class Batch(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> Batch:
         """The same with series of another dtype."""
-        series = (part and part.to(dtype) for part in self[:3])
-        return Batch(*series, self.labels)
+        beyond = None if self.beyond is None else self.beyond.to(dtype)
+        return Batch(self.observed.to(dtype), self.target.to(dtype), beyond, self.labels)
 
 
 @dataclass(frozen=True)
@@ -141,8 +138,8 @@ def full(times: Tensor, values: Tensor) -> Series:
     return Series(times, values, torch.ones_like(values, dtype=torch.bool))
 
 
-def subset(series: Series, indices: Tensor) -> Series:
-    """The observations of these indices, (B, n) in increasing order."""
+def take(series: Series, indices: Tensor) -> Series:
+    """Return the observations of these indices, (B, n) in increasing order."""
     wide = indices[:, :, None].expand(-1, -1, series.values.shape[2])
     return Series(
         series.times.gather(1, indices), series.values.gather(1, wide), series.mask.gather(1, wide)
@@ -153,35 +150,3 @@ def draw_subset(size: int, n: int, count: int, generator: torch.Generator) -> Te
     """n of ``size`` indices without replacement, in order, for each of ``count`` series."""
     keys = torch.rand(count, size, generator=generator, device=generator.device)
     return keys.argsort(dim=1)[:, :n].sort(dim=1).values
-
-
-class Batches:
-    """How series are dealt out in training and evaluation.
-
-    Args:
-        sizes: series by split.
-        batch_size: of training; the last, smaller batch of an epoch is dropped.
-        evaluation_size: batch size of evaluation.
-
-    Raises:
-        ValueError: for sizes out of range.
-    """
-
-    def __init__(
-        self,
-        seed: int,
-        device: torch.device,
-        sizes: dict[str, int],
-        batch_size: int,
-        evaluation_size: int,
-    ) -> None:
-        if evaluation_size < 1:
-            raise ValueError(f"data.evaluation_size is {evaluation_size}, must be at least 1")
-        self.order = Order(seed, sizes["train"], batch_size, device)
-        self.sizes, self.evaluation_size, self.device = sizes, evaluation_size, device
-
-    def of_step(self, step: int) -> Tensor:
-        return self.order.batch(step)
-
-    def of_split(self, split: str) -> Iterator[Tensor]:
-        yield from torch.arange(self.sizes[split], device=self.device).split(self.evaluation_size)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import pi
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .randomness import stream
-from .series import Batch, Batches, Series, draw_subset, full, subset
+from .sampler import IndexedData, check_positive
+from .series import Batch, Series, draw_subset, full, take
 
 POINTS, END = 500, 6 * pi  # of a curve
 WINDOW = 100  # points of a curve from which the observed ones are drawn
 
 
-class Spirals:
+class Spirals(IndexedData):
     """Half of the spirals turn one way, r = 0.3 t around (5, 0), half the other, r = 15 / s around
     (-5, 0) with s = 6 pi + 1 - t, t in [0, 6 pi]. Each series is a window of 100 of a curve's 500
     evenly spaced points; its times count from the window's start, so that where on the curve it
@@ -55,20 +57,17 @@ class Spirals:
         evaluation_size: int = 1000,
     ) -> None:
         if not 1 <= observed <= WINDOW:
-            raise ValueError(f"data.observed is {observed}, must be from 1 to {WINDOW}")
+            raise ValueError(f"observed is {observed}, must be from 1 to {WINDOW}")
         if noise < 0:
-            raise ValueError(f"data.noise is {noise}, must not be negative")
+            raise ValueError(f"noise is {noise}, must not be negative")
         if len(start) != 2 or not 0 <= start[0] < start[1] <= POINTS - WINDOW:
             raise ValueError(
-                f"data.start is {list(start)}, must be two increasing numbers from 0 to "
+                f"start is {list(start)}, must be two increasing numbers from 0 to "
                 f"{POINTS - WINDOW}"
             )
         sizes = {"train": train_size, "validation": validation_size, "test": test_size}
-        for split, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"data.{split}_size is {size}, must be at least 1")
-        self.deal = Batches(seed, device, sizes, batch_size, evaluation_size)
-        self.sizes, self.steps_per_epoch = sizes, self.deal.order.steps_per_epoch
+        check_positive(**{f"{split}_size": size for split, size in sizes.items()})
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
         self.observed, self.noise, self.start = observed, noise, start
         self.splits = {
             split: self.draw(size, stream(device, seed, split)) for split, size in sizes.items()
@@ -77,8 +76,8 @@ class Spirals:
     def draw(self, n: int, generator: torch.Generator) -> tuple[Series, Series, Series]:
         """What is observed of n series, the curve in the window, and beyond it."""
         device = generator.device
-        kind = {"generator": generator, "device": device}
-        begin = torch.randint(*self.start, (n,), **kind)
+        kind: dict[str, Any] = {"generator": generator, "device": device}
+        begin = torch.randint(self.start[0], self.start[1], (n,), **kind)
         clockwise = torch.rand(n, **kind) < 0.5
         index = begin[:, None] + torch.arange(2 * WINDOW, device=device)
         exists = index < POINTS
@@ -91,20 +90,16 @@ class Spirals:
         noisy = inside._replace(
             values=inside.values + self.noise * torch.randn(n, WINDOW, 2, **kind)
         )
-        return subset(noisy, draw_subset(WINDOW, self.observed, n, generator)), inside, beyond
+        return take(noisy, draw_subset(WINDOW, self.observed, n, generator)), inside, beyond
 
-    def train_batch(self, step: int) -> Batch:
-        """Noisy observations, which are also what is to be learned."""
-        observed, _, _ = self.chosen("train", self.deal.of_step(step))
-        return Batch(observed, observed)
-
-    def batches(self, split: str) -> Iterator[Batch]:
-        """Noisy observations, and the curve without noise inside and beyond their range."""
-        for chosen in self.deal.of_split(split):
-            yield Batch(*self.chosen(split, chosen))
-
-    def chosen(self, split: str, indices: Tensor) -> list[Series]:
-        return [Series(*(part[indices] for part in series)) for series in self.splits[split]]
+    def batch(self, split: str, indices: Tensor, step: int = 0) -> Batch:
+        """Return noisy observations, which are also the target in training; in evaluation the curve
+        without noise inside and beyond their range.
+        """
+        observed, inside, beyond = (
+            Series(*(values[indices] for values in series)) for series in self.splits[split]
+        )
+        return Batch(observed, observed) if split == "train" else Batch(observed, inside, beyond)
 
 
 def curve(t: Tensor, clockwise: Tensor) -> Tensor:

@@ -4,20 +4,21 @@ of Papamakarios et al. 2017 (MAF, appendix D and the released code) share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .order import Order
-from .scaling import Scaling
+from .sampler import IndexedData
+from .scaling import Scaling, scaling_of
 
-# Of the preprocessed archive of Papamakarios et al.
+# Source of the preprocessed archive of Papamakarios et al.
 MAF = "the MAF archive, https://zenodo.org/records/1161203"
 
-SEED = 42  # of all preprocessing: the data are the same whatever the seed of the run
+SEED = 42  # of all preprocessing: the data do not depend on the seed of the run
 
 
 class Splits(NamedTuple):
@@ -28,19 +29,23 @@ class Splits(NamedTuple):
     test: np.ndarray
 
 
-class Tabular:
+class Tabular(IndexedData):
     """Samples of shape (D,) in float32.
 
     Args:
-        name, part: of the set.
-        splits: as the flow is to see them, but for the scaling.
-        batch_size: of training; the last, smaller batch of an epoch is dropped.
-        evaluation_size: batch size of evaluation.
-        scaling: of the splits; none unless given.
+        name, part: Name of the set, and which part of it is used.
+        splits: Rows as the flow is to see them, but for the scaling.
+        seed, device, batch_size, evaluation_size: as for ``BatchSampler``.
+        scaling: Scaling of the splits (default: none).
 
     Raises:
         ValueError: for sizes out of range, for values beyond float32, and for the scaling of other
             columns.
+
+    Example:
+        >>> splits = Splits(np.zeros((8, 3)), np.zeros((2, 3)), np.zeros((2, 3)))
+        >>> Tabular("zeros", "whole", splits, 0, torch.device("cpu"), 4, 4).train_batch(0).shape
+        torch.Size([4, 3])
     """
 
     def __init__(
@@ -54,17 +59,15 @@ class Tabular:
         evaluation_size: int,
         scaling: Scaling | None = None,
     ) -> None:
-        if evaluation_size < 1:
-            raise ValueError(f"data.evaluation_size is {evaluation_size}, must be at least 1")
-        self.name, self.part, self.evaluation_size = name, part, evaluation_size
-        self.order = Order(seed, len(splits.train), batch_size, device)
-        self.steps_per_epoch = self.order.steps_per_epoch
+        sizes = {split: len(x) for split, x in splits._asdict().items()}
+        super().__init__(seed, device, sizes, batch_size, evaluation_size)
+        self.name, self.part, self.scaling = name, part, scaling
+        self.shape = (splits.train.shape[1],)
         if scaling is not None and len(scaling.shift) != splits.train.shape[1]:
             raise ValueError(
                 f"{name} has {splits.train.shape[1]} columns, and the run was scaled by "
                 f"{len(scaling.shift)}: choose data of the kind that it learned from"
             )
-        self.scaling = scaling
         self.splits = {}
         for split, x in splits._asdict().items():
             u = torch.from_numpy(x if scaling is None else scaling(x)).to(device, torch.float32)
@@ -75,43 +78,70 @@ class Tabular:
                     f"{x[row, column]:.6g} is too large for float32"
                 )
             self.splits[split] = u
-        self.sizes = {split: len(x) for split, x in self.splits.items()}
-        self.shape = (splits.train.shape[1],)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The scaling, which belongs to a run whatever rows it is evaluated on."""
-        return {} if self.scaling is None else self.scaling.state_dict()
-
-    def train_batch(self, step: int) -> Tensor:
-        """Rows (batch_size, D), a function of the seed and the step alone."""
-        return self.splits["train"][self.order.batch(step)]
-
-    def batches(self, split: str) -> Iterator[Tensor]:
-        """ "validation" or "test" in order."""
-        yield from self.splits[split].split(self.evaluation_size)
+    def batch(self, split: str, indices: Tensor, step: int = 0) -> Tensor:
+        """Return rows, (B, D)."""
+        return self.splits[split][indices]
 
 
-def part_of(rows: int, whole: int, word: str = "") -> str:
-    """ "whole", or how many rows of it are there."""
+class TabularFiles(Tabular):
+    """A set that lies in files below a folder. A subclass defines ``name`` and ``load``.
+
+    Args:
+        root: Folder that holds that of the set.
+        seed, device, batch_size, evaluation_size: as for ``BatchSampler``.
+        state: ``state_dict()`` of the run that is evaluated or resumed, whose scaling is then used.
+
+    Raises:
+        FileNotFoundError: saying what to place where.
+        ValueError: for files that hold something else, and as ``Tabular``.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        device: torch.device,
+        root: str = "data",
+        batch_size: int = 1000,
+        evaluation_size: int = 1000,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        part, splits, scaling = self.load(Path(root), scaling_of(state))
+        sizes = (batch_size, evaluation_size)
+        super().__init__(self.name, part, splits, seed, device, *sizes, scaling)
+
+    @staticmethod
+    def load(root: Path, scaling: Scaling | None) -> tuple[str, Splits, Scaling | None]:
+        """Return which part is there, its splits, and their scaling.
+
+        Args:
+            scaling: Scaling of an earlier run, returned in place of that of these rows.
+        """
+        raise NotImplementedError
+
+
+def describe_part(rows: int, whole: int, word: str = "") -> str:
+    """Return "whole", or how many rows of it there are."""
     return "whole" if rows == whole else f"{word}{rows} of {whole} rows"
 
 
-def tails(x: np.ndarray, source: str) -> Splits:
-    """The last tenth for testing, the last tenth of the rest for validation, rounded down.
+def head_tail_split(x: np.ndarray, source: str) -> Splits:
+    """Split off the last tenth for testing, the last tenth of the others for validation, rounded
+    down.
 
     Raises:
         ValueError: naming the source, if a split would be empty.
     """
-    rest, test = last_tenth(x, source)
-    train, validation = last_tenth(rest, source)
+    rest, test = split_last_tenth(x, source)
+    train, validation = split_last_tenth(rest, source)
     return Splits(train, validation, test)
 
 
-def last_tenth(x: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """All but the last tenth, and the last tenth.
+def split_last_tenth(x: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return all but the last tenth, and the last tenth.
 
     Raises:
-        ValueError: as ``tails``.
+        ValueError: as ``head_tail_split``.
     """
     kept = len(x) - len(x) // 10
     if kept == len(x):
@@ -120,19 +150,19 @@ def last_tenth(x: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shuffled_tenths(x: np.ndarray, source: str) -> Splits:
-    """A tenth of all rows for testing and another for validation, in a fixed random order.
+    """Split off a tenth of all rows for testing and another for validation, in a fixed order.
 
     Raises:
-        ValueError: as ``tails``.
+        ValueError: as ``head_tail_split``.
     """
     x = x[np.random.RandomState(SEED).permutation(len(x))]
-    rest, test = last_tenth(x, source)
+    rest, test = split_last_tenth(x, source)
     kept = len(rest) - len(test)
     return Splits(rest[:kept], rest[kept:], test)
 
 
 def continuous(x: np.ndarray) -> np.ndarray:
-    """The columns whose smallest value occurs at most five times. MAF's released code looks at the
-    smallest value alone, though its comment speaks of all.
+    """Return the columns whose smallest value occurs at most five times. MAF's released code looks
+    at the smallest value alone, though its comment speaks of all.
     """
     return np.flatnonzero((x == x.min(axis=0)).sum(axis=0) <= 5)

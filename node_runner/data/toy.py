@@ -5,14 +5,14 @@ The ten of FFJORD's released code (Grathwohl et al. 2018, section 4.1), with its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import pi
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from .randomness import stream
+from .sampler import GeneratedData
 
 Name = Literal[
     "swissroll",
@@ -33,7 +33,7 @@ class Draw:
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
-        self.kind = {"generator": generator, "device": generator.device}
+        self.kind: dict[str, Any] = {"generator": generator, "device": generator.device}
 
     def uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, **self.kind)
@@ -130,27 +130,32 @@ SETS: dict[str, Callable[[int, Draw], Tensor]] = {
 
 
 def sample(name: str, n: int, generator: torch.Generator) -> Tensor:
-    """n points of the density ``name``, (n, 2), on the generator's device.
+    """Return n points of the density ``name``, (n, 2), on the generator's device.
 
     Raises:
         ValueError: for an unknown name.
     """
     if name not in SETS:
-        raise ValueError(f"data.name is {name!r}; choose from {', '.join(SETS)}")
+        raise ValueError(f"name is {name!r}; choose from {', '.join(SETS)}")
     return SETS[name](n, Draw(generator))
 
 
-class Toy:
-    """An endless stream of samples.
+class Toy(GeneratedData):
+    """An endless stream of samples of a two-dimensional density.
 
     Args:
-        name: of the density.
-        batch_size: of training.
-        validation_size, test_size: samples of those sets, which are fixed.
-        epoch_steps: training steps that count as one epoch.
+        seed, device, batch_size, validation_size, test_size, epoch_steps: as for ``GeneratedData``.
+        name: Name of the density.
+
+    Raises:
+        ValueError: for an unknown name or a size below 1.
+
+    Example:
+        >>> Toy(0, torch.device("cpu"), "moons", batch_size=4).train_batch(step=0).shape
+        torch.Size([4, 2])
     """
 
-    part, shape = "generated", (2,)
+    shape = (2,)
 
     def __init__(
         self,
@@ -162,24 +167,9 @@ class Toy:
         test_size: int = 10_000,
         epoch_steps: int = 100,
     ) -> None:
-        for option, value in (
-            ("batch_size", batch_size),
-            ("validation_size", validation_size),
-            ("test_size", test_size),
-            ("epoch_steps", epoch_steps),
-        ):
-            if value < 1:
-                raise ValueError(f"data.{option} is {value}, must be at least 1")
-        self.seed, self.device, self.name, self.batch_size = seed, device, name, batch_size
-        self.steps_per_epoch = epoch_steps
-        self.sizes = {"validation": validation_size, "test": test_size}
+        super().__init__(seed, device, batch_size, validation_size, test_size, epoch_steps)
+        self.name = name
         self.train_batch(0)  # an unknown name is refused before work starts
 
-    def train_batch(self, step: int) -> Tensor:
-        """Fresh samples, (batch_size, 2); the same for the same seed and step."""
-        return sample(self.name, self.batch_size, stream(self.device, self.seed, "train", step))
-
-    def batches(self, split: str) -> Iterator[Tensor]:
-        """The fixed samples of "validation" or "test", in batches of at most 2000."""
-        generator = stream(self.device, self.seed, split)
-        yield from sample(self.name, self.sizes[split], generator).split(2000)
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        return sample(self.name, n, generator)

@@ -54,10 +54,11 @@ class Trajectories:
         self.name, self.part, self.states, self.splits = name, part, states, splits
         self.origin, self.system, self.shape = origin, system, (len(states),)
         observed = splits["train"].observed
-        self.another, self.run = another, run
+        self.another = another
         if run is None:
             start = torch.full((len(observed.times), len(states)), nan) if start is None else start
-            self.run = {"states": list(states), "origin": origin, "start": start}
+            run = {"states": list(states), "origin": origin, "start": start}
+        self.run = dict(run)
         self.sizes = dict.fromkeys(splits, len(observed.times))
         if int(observed.lengths.min()) < MIN_TIMES:
             raise ValueError(
@@ -118,7 +119,7 @@ class Simulated(Trajectories):
         state: Mapping[str, Any] | None = None,
     ) -> None:
         if system not in SYSTEMS:
-            raise ValueError(f"data.system is {system!r}; choose from {', '.join(SYSTEMS)}")
+            raise ValueError(f"system is {system!r}; choose from {', '.join(SYSTEMS)}")
         known = SYSTEMS[system]
         until = known.until if observed_until is None else observed_until
         end = 1.5 * until if end is None else end
@@ -140,7 +141,7 @@ class Simulated(Trajectories):
             "test": Batch(observed, target, later),
         }
         another = state is not None and not torch.equal(state["start"].to(starts), starts)
-        own = {"system": known, "start": starts, "run": state, "another": another}
+        own: dict[str, Any] = {"system": known, "start": starts, "run": state, "another": another}
         super().__init__(system, "generated", known.states, splits, **own)
 
 
@@ -153,15 +154,15 @@ def check_range(
         ("trajectories", trajectories, 1),
     ):
         if value < low:
-            raise ValueError(f"data.{name} is {value}, must be at least {low}")
+            raise ValueError(f"{name} is {value}, must be at least {low}")
     if noise < 0:
-        raise ValueError(f"data.noise is {noise}, must not be negative")
+        raise ValueError(f"noise is {noise}, must not be negative")
     if not 0 <= missing < 1:
-        raise ValueError(f"data.missing is {missing}, must be from 0 to below 1")
+        raise ValueError(f"missing is {missing}, must be from 0 to below 1")
     if not until > 0:
-        raise ValueError(f"data.observed_until is {until}, must be positive")
+        raise ValueError(f"observed_until is {until}, must be positive")
     if not end > until:
-        raise ValueError(f"data.end is {end}, must be later than data.observed_until, {until}")
+        raise ValueError(f"end is {end}, must be later than observed_until, {until}")
 
 
 def draw_starts(system: System, count: int, generator: torch.Generator) -> Tensor:
@@ -190,7 +191,7 @@ def observe(
     generator: torch.Generator,
 ) -> Series:
     """Noisy observations at time 0 and ``count`` - 1 random ones, less what is missing."""
-    kind = {"generator": generator, "device": generator.device}
+    kind: dict[str, Any] = {"generator": generator, "device": generator.device}
     times = until * torch.rand(len(starts), count, **kind)
     times[:, 0] = 0
     curve = solve(system, starts, times.sort(dim=1).values.tolist())
@@ -200,8 +201,8 @@ def observe(
     empty = (mask.sum((1, 2)) == 0).nonzero().flatten().tolist()
     if empty:
         raise ValueError(
-            f"data.missing is {missing}: it leaves nothing of trajectory {empty[0]}; lower it, or "
-            "have more data.observations"
+            f"missing is {missing}: it leaves nothing of trajectory {empty[0]}; lower it, or "
+            "have more observations"
         )
     return window(Series(curve.times, values * mask, mask), 0.0, 2 * until)
 

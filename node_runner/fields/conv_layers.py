@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,11 +25,14 @@ class ConcatConv(nn.Module):
         self, n_in: int, n_out: int, resize: Literal["same", "half", "double"] = "same"
     ) -> None:
         super().__init__()
-        self.how = {"padding": 1} | ({} if resize == "same" else {"stride": 2})
-        kind, size = (nn.ConvTranspose2d, 4) if resize == "double" else (nn.Conv2d, 3)
-        self.convolve = F.conv_transpose2d if resize == "double" else F.conv2d
-        self.conv = kind(n_in + 1, n_out, size, **self.how)
-        self.dim = 0 if resize == "double" else 1  # of the weight that runs over n_in
+        stride: dict[str, Any] = {} if resize == "same" else {"stride": 2}
+        self.how = {"padding": 1, **stride}
+        double = resize == "double"
+        kind: Callable[..., nn.ConvTranspose2d | nn.Conv2d]
+        kind = nn.ConvTranspose2d if double else nn.Conv2d
+        self.convolve: Callable[..., Tensor] = F.conv_transpose2d if double else F.conv2d
+        self.conv = kind(n_in + 1, n_out, 4 if double else 3, **self.how)
+        self.dim = 0 if double else 1  # of the weight that runs over n_in
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """t: () or (B,); x: (B, n_in, H, W). Returns (B, n_out, H', W')."""

@@ -1,4 +1,4 @@
-"""The dynamics of image flows."""
+"""Convolutional dynamics of image flows."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
-            raise ValueError(f"model.field.hidden is {list(hidden)}, must be one or more positive")
-        self.layers = nn.ModuleList(self.convolutions(channels, hidden))
+            raise ValueError(f"hidden is {list(hidden)}, must be one or more positive")
+        layers = self.convolutions(channels, hidden)
+        self.layers = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]
         if zero_last:
-            last = self.layers[-1].conv
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def convolutions(self, channels: int, hidden: Sequence[int]) -> list[ConcatConv]:
         """From x to f."""
@@ -74,7 +74,9 @@ class EncoderDecoder(ConvNet):
         self.multiple = 2 ** (len(hidden) // 2)
 
     def convolutions(self, channels: int, hidden: Sequence[int]) -> list[ConcatConv]:
-        widths, down, up = [channels, *hidden], [], []
+        widths = [channels, *hidden]
+        down: list[ConcatConv] = []
+        up: list[ConcatConv] = []
         for i, (a, b) in enumerate(zip(widths, hidden, strict=False)):
             halves = i % 2 == 1
             down.append(ConcatConv(a, b, "half" if halves else "same"))

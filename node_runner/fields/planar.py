@@ -24,11 +24,9 @@ class Planar(nn.Module):
 
     def __init__(self, dim: int = 2, width: int = 64, hypernet: int = 32) -> None:
         super().__init__()
-        if min(dim, width, hypernet) < 1:
-            raise ValueError(
-                f"model.field has dim {dim}, width {width} and hypernet {hypernet}: "
-                "all must be at least 1"
-            )
+        for name, value in (("dim", dim), ("width", width), ("hypernet", hypernet)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, must be at least 1")
         self.shape, self.width = (dim,), width
         self.net = nn.Sequential(
             nn.Linear(1, hypernet),

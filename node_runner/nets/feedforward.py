@@ -33,9 +33,9 @@ class Feedforward(nn.Sequential):
     ) -> None:
         widths = (inputs, *hidden, outputs)
         if min(widths) < 1:
+            name = "inputs" if inputs < 1 else "outputs" if outputs < 1 else "hidden"
             raise ValueError(
-                f"model has widths {', '.join(map(str, widths))} (inputs, hidden, outputs), must "
-                "be at least 1"
+                f"{name} is {list(hidden) if name == 'hidden' else min(widths)}, must be at least 1"
             )
         layers: list[nn.Module] = []
         for before, after in pairwise(widths[:-1]):

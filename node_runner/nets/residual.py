@@ -48,5 +48,5 @@ class ResNet(nn.Sequential):
         self, stem: nn.Module, head: nn.Module, channels: int = 64, blocks: int = 6
     ) -> None:
         if blocks < 0:
-            raise ValueError(f"model.blocks is {blocks}, must be at least 0")
+            raise ValueError(f"blocks is {blocks}, must be at least 0")
         super().__init__(stem, *(ResidualBlock(channels) for _ in range(blocks)), head)

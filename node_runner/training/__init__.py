@@ -1,15 +1,15 @@
-"""The trainer and what it asks of a task and of data. Knows no ODE."""
+"""Training loop, checkpoints and logs, for any task and any data; independent of ODEs."""
 
 from .abandon import Abandoned
-from .bar import Status
 from .checkpoint import CheckpointError, Checkpoints, load_checkpoint, save_checkpoint
-from .ending import Diverged, Ending
 from .interrupt import Interrupt, Interrupted
 from .logger import Logger
 from .metrics import Summary, evaluate
+from .progress import Status
 from .runtime import Runtime
 from .schedule import Schedule
 from .state import TrainingState
+from .stop import Diverged, Ending
 from .task import Data, Evaluation, Exhibit, Headline, Pooled, Step, Task
 from .trainer import Trainer
 

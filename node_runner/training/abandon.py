@@ -1,4 +1,4 @@
-"""A training step or a validation that is given up half way, to be done again."""
+"""Abandoned training steps and validations, which a resumed run repeats."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy
 import torch
 from torch import nn
 
+__all__ = ["Abandoned", "StepStart"]
+
 
 class Abandoned(KeyboardInterrupt):
-    """A signal has come within a training step, or a validation, that takes long."""
+    """A signal arrived within a long training step or validation."""
 
 
 class StepStart:
-    """What a forward and backward pass change, as it is before: buffers and random numbers."""
+    """Buffers and random states before a step: what a forward and backward pass change."""
 
     def __init__(self, task: nn.Module) -> None:
         self.buffers = [(buffer, buffer.clone()) for buffer in task.buffers()]
@@ -23,7 +25,7 @@ class StepStart:
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
     def restore(self) -> None:
-        """Put all of it back."""
+        """Restore all of it."""
         with torch.no_grad():
             for buffer, before in self.buffers:
                 buffer.copy_(before)

@@ -1,4 +1,4 @@
-"""Signals that end a run without losing it."""
+"""Signals that stop a run with a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM, where nothing has to be finished first."""
+    """SIGINT or SIGTERM arrived, and nothing has to be finished first."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -26,11 +27,11 @@ class Interrupt:
     def __init__(self) -> None:
         self.received: int | None = None
         self.deferred = False
-        self.former: dict[int, object] = {}
+        self.former: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():  # only it may set handlers
-            self.former = {number: signal.signal(number, self.handle) for number in HANDLED}
+            self.former = {number: signal.signal(number, self._handle) for number in HANDLED}
         return self
 
     def __exit__(
@@ -39,7 +40,7 @@ class Interrupt:
         for number, handler in self.former.items():
             signal.signal(number, handler)
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, number
         if not (first and self.deferred):
             raise Interrupted(number)
@@ -50,5 +51,5 @@ class Interrupt:
         os.write(2, text.encode())  # print and logging may be in the middle of a line
 
     def __call__(self) -> str | None:
-        """The reason to stop, if there is one."""
+        """Return the reason to stop, if there is one."""
         return None if self.received is None else signal.Signals(self.received).name

@@ -1,4 +1,4 @@
-"""What a training step holds."""
+"""Memory that a training step uses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+__all__ = ["peak_mib", "reset_peak", "saved_bytes"]
 
 
 def saved_bytes(loss: Tensor) -> int:
@@ -24,7 +26,7 @@ def saved_bytes(loss: Tensor) -> int:
         leaf = getattr(node, "variable", None)
         if leaf is not None:
             parameters.add(leaf.untyped_storage().data_ptr())
-        for tensor in saved_tensors(node):
+        for tensor in _saved_tensors(node):
             try:
                 storage = tensor.untyped_storage()
                 storages[storage.data_ptr()] = storage.nbytes()
@@ -37,8 +39,8 @@ def saved_bytes(loss: Tensor) -> int:
     return sum(size for pointer, size in storages.items() if pointer not in parameters)
 
 
-def saved_tensors(node: object) -> Iterator[Tensor]:
-    """Tensors that a node of the graph has saved, whether it was written in C++ or in Python."""
+def _saved_tensors(node: object) -> Iterator[Tensor]:
+    """Yield the tensors that a node of the graph, written in C++ or in Python, has saved."""
     found = [getattr(node, name) for name in dir(node) if name.startswith("_saved_")]
     found.append(getattr(node, "saved_tensors", ()))
     for value in found:
@@ -48,7 +50,7 @@ def saved_tensors(node: object) -> Iterator[Tensor]:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Let the next peak be that of what follows, not of an earlier run in the same process."""
+    """Reset the peak memory, which otherwise includes earlier runs of the same process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -59,7 +61,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_mib(device: torch.device) -> float:
-    """Peak memory in MiB: of the accelerator since the run began, else of this process."""
+    """Return the peak memory in MiB: of the accelerator since the start, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

@@ -1,4 +1,4 @@
-"""Means that stay on the device until someone reads them, and their standard errors."""
+"""Running means on the device, and means with standard errors of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .randomness import unchanged_randomness
 from .task import Data, Evaluation, Pooled, Task
+
+__all__ = ["Means", "Summary", "evaluate", "summarise"]
 
 Summary = dict[str, dict[str, float]]
 
@@ -28,16 +30,16 @@ class Means:
         for name, value in tensors.items():
             value = value.detach().double()
             self.tensors[name] = self.tensors[name] + value if name in self.tensors else value
-        for name, value in numbers.items():
-            self.numbers[name] = self.numbers.get(name, 0.0) + value
+        for name, number in numbers.items():
+            self.numbers[name] = self.numbers.get(name, 0.0) + number
 
     def finite(self) -> bool:
-        """Whether all tensors since the last read are; one read of the device."""
+        """Return whether all tensors since the last read are finite; one read of the device."""
         sums = list(self.tensors.values())
         return not sums or bool(torch.stack(sums).isfinite().all())
 
     def read(self) -> dict[str, float]:
-        """The means since the last read."""
+        """Return the means since the last read."""
         sums = dict(self.numbers)
         if self.tensors:
             values = torch.stack(list(self.tensors.values())).tolist()  # synchronises
@@ -49,10 +51,9 @@ class Means:
 
 @torch.no_grad()
 def evaluate(task: Task, data: Data, split: str) -> Summary:
-    """Mean and standard error of every metric over a split, cost averaged over its batches.
+    """Return mean and standard error of every metric over a split, cost averaged over its batches.
 
-    What an evaluation draws is the same each time, and what is drawn afterwards is as if there had
-    been none.
+    Evaluation uses a fixed seed and restores the global random state afterwards.
     """
     task.eval()
     with unchanged_randomness(0):
@@ -60,8 +61,8 @@ def evaluate(task: Task, data: Data, split: str) -> Summary:
 
 
 def summarise(evaluations: Iterable[Evaluation]) -> Summary:
-    """Mean, standard error of the mean and number of samples of each metric; mean of each cost;
-    each pooled metric of all samples, under "mean" too.
+    """Return mean, standard error of the mean and number of samples of each metric; mean of each
+    cost; each pooled metric of all samples, under "mean" too.
     """
     values: dict[str, list[Tensor]] = {}
     costs: dict[str, list[float]] = {}
@@ -71,8 +72,8 @@ def summarise(evaluations: Iterable[Evaluation]) -> Summary:
             values.setdefault(name, []).append(value.detach().double())
         for name, cost in evaluation.costs.items():
             costs.setdefault(name, []).append(cost)
-        for name, each in evaluation.pooled.items():
-            pooled.setdefault(name, []).append(each)
+        for name, part in evaluation.pooled.items():
+            pooled.setdefault(name, []).append(part)
     summary: Summary = {}
     for name, parts in values.items():
         all_values = torch.cat(parts)
@@ -82,6 +83,6 @@ def summarise(evaluations: Iterable[Evaluation]) -> Summary:
     for name, numbers in costs.items():
         summary[name] = {"mean": sum(numbers) / len(numbers)}
     for name, some in pooled.items():
-        parts = [torch.cat(part) for part in zip(*(each.parts for each in some), strict=True)]
+        parts = [torch.cat(part) for part in zip(*(part.parts for part in some), strict=True)]
         summary[name] = {"mean": some[0].of(*parts), "n": len(parts[0])}
     return summary

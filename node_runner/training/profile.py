@@ -1,4 +1,4 @@
-"""A trace of a few training steps."""
+"""Profiler of a few training steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT, WARM_UP, STEPS = 2, 2, 4
 
 
 def profiler(folder: Path) -> profile:
-    """Traces steps 5 to 8 into ``folder`` as ``*.pt.trace.json``: operations, shapes and memory,
+    """Trace steps 5 to 8 into ``folder`` as ``*.pt.trace.json``: operations, shapes and memory,
     for TensorBoard's profiler, Perfetto or chrome://tracing.
     """
     kinds = {ProfilerActivity.CPU, ProfilerActivity.CUDA} & supported_activities()

@@ -1,4 +1,4 @@
-"""The states of all global random number generators."""
+"""Global random number generators: seeds and states of all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy
 import torch
 
+__all__ = ["random_state", "seed_all", "set_random_state", "unchanged_randomness"]
+
 
 def seed_all(seed: int) -> None:
     """Seed torch on every device, numpy and Python."""
@@ -19,7 +21,7 @@ def seed_all(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """Of torch on every device, numpy and Python, as tensors and plain values."""
+    """Return the state of torch on every device, numpy and Python, as tensors and plain values."""
     of_numpy = numpy.random.get_state(legacy=False)
     key = torch.from_numpy(of_numpy["state"]["key"].astype("int64"))
     of_numpy["state"] = {**of_numpy["state"], "key": key}
@@ -35,7 +37,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Back to what ``random_state`` returned; that of a device that is not here is left out."""
+    """Restore what ``random_state`` returned, except for devices that are absent here."""
     torch.set_rng_state(state["torch"].cpu())
     key = state["numpy"]["state"]["key"].cpu().numpy().astype("uint32")
     numpy.random.set_state({**state["numpy"], "state": {**state["numpy"]["state"], "key": key}})
@@ -47,7 +49,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def unchanged_randomness(seed: int) -> Iterator[None]:
-    """Draw from ``seed`` inside; outside, the numbers go on as if nothing had been drawn."""
+    """Seed all generators inside with ``seed``, and restore their states afterwards."""
     state = random_state()
     seed_all(seed)
     try:

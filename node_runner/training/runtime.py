@@ -1,4 +1,4 @@
-"""The machine that a run is on."""
+"""Device, precision, threads and seeds of the process."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from .memory import reset_peak
 from .randomness import seed_all
 
+__all__ = ["Runtime", "environment"]
+
 log = logging.getLogger(__name__)
 
 THREADS = torch.get_num_threads()  # of the process as it started
@@ -28,16 +30,20 @@ PACKAGES = ("node-runner", "torch", "torchvision", "hydra-core", "omegaconf", "t
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how exactly to compute.
+    """Device and precision of a computation.
 
     Args:
-        device: auto takes the accelerator if there is one.
-        threads: of the CPU; all unless given.
-        deterministic: refuse operations whose result depends on the order of threads.
-        tf32: let matrix products and convolutions of a GPU round to TF32 (10 bits of mantissa).
-        amp: evaluate fields in bfloat16; the state, its error and the loss stay in float32.
-        compile: compile fields with torch.compile.
-        profile: trace a few training steps into the run's ``tb/``.
+        device: "auto" is the accelerator if there is one.
+        threads: Number of CPU threads (default: all).
+        deterministic: Refuse operations whose result depends on the order of threads.
+        tf32: Let matrix products and convolutions of a GPU round to TF32 (10 bits of mantissa).
+        amp: Evaluate fields in bfloat16; the state, its error and the loss stay in float32.
+        compile: Compile fields with torch.compile.
+        profile: Trace a few training steps into the run's ``tb/``.
+
+    Example:
+        >>> Runtime(device="cpu").apply(seed=0)
+        device(type='cpu')
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -49,22 +55,20 @@ class Runtime:
     profile: bool = False
 
     def apply(self, seed: int) -> torch.device:
-        """Set threads, precision, determinism and seeds of this process; returns the device.
+        """Set threads, precision, determinism and seeds of this process; return the device.
 
         Raises:
             ValueError: if the device is not there, or threads is out of range.
         """
         if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"runtime.device is {self.device!r}; choose from auto, cpu, cuda")
+            raise ValueError(f"device is {self.device!r}; choose from auto, cpu, cuda")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                "runtime.device is cuda, but torch sees no CUDA device; use runtime=cpu"
-            )
+            raise ValueError("device is cuda, but torch sees no CUDA device; use runtime=cpu")
         if self.threads is not None and self.threads < 1:
-            raise ValueError(f"runtime.threads is {self.threads}, must be at least 1")
+            raise ValueError(f"threads is {self.threads}, must be at least 1")
         if self.threads is not None and self.threads > MAX_THREADS:
             raise ValueError(
-                f"runtime.threads is {self.threads}, must be from 1 to {MAX_THREADS}; this machine "
+                f"threads is {self.threads}, must be from 1 to {MAX_THREADS}; this machine "
                 f"has {CORES} cores"
             )
         torch.set_num_threads(self.threads or THREADS)  # an earlier job of a sweep had its own
@@ -81,21 +85,21 @@ class Runtime:
         return device
 
     def prepare(self, field: nn.Module) -> None:
-        """Make a field f(t, x) run in bfloat16 or compiled, where that is asked for. Names of
-        parameters stay as they are.
+        """Let a field f(t, x) run in bfloat16 or compiled, in place, if so configured. The names of
+        its parameters stay as they are.
         """
         if self.amp:
             # A bound method, so that a copy of the field calls the copy.
-            field.forward = MethodType(forward_in_bfloat16, field)
+            field.forward = MethodType(_forward_in_bfloat16, field)
             log.warning(
-                "runtime.amp: bfloat16 keeps 8 bits, so a solver at a tolerance below 1e-2 meets "
+                "amp: bfloat16 keeps 8 bits, so a solver at a tolerance below 1e-2 meets "
                 "rounding and takes more steps; compare nfe/forward with a run without it"
             )
         if self.compile:
             field.compile()
 
 
-def forward_in_bfloat16(self: nn.Module, t: Tensor, x: Tensor) -> Tensor:
+def _forward_in_bfloat16(self: nn.Module, t: Tensor, x: Tensor) -> Tensor:
     """A field's forward under autocast, its result in the type of the state."""
     with torch.autocast(x.device.type, torch.bfloat16):
         dx = type(self).forward(self, t, x)
@@ -103,7 +107,7 @@ def forward_in_bfloat16(self: nn.Module, t: Tensor, x: Tensor) -> Tensor:
 
 
 def environment(device: torch.device) -> dict[str, object]:
-    """What a result depends on besides its configuration."""
+    """Return what a result depends on besides its configuration: device, platform and versions."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": platform.processor() or platform.machine(),
@@ -111,20 +115,20 @@ def environment(device: torch.device) -> dict[str, object]:
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
         "world_size": 1,
-        "versions": {name: found for name in PACKAGES if (found := installed(name))},
-        "revision": revision(),
+        "versions": {name: found for name in PACKAGES if (found := _installed(name))},
+        "revision": _revision(),
     }
 
 
-def installed(package: str) -> str | None:
+def _installed(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def revision() -> str | None:
-    """The git revision of this code, marked where it has been changed; None outside a checkout."""
+def _revision() -> str | None:
+    """Return the git revision of this code, marked if modified; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():

@@ -1,4 +1,4 @@
-"""All that training changes: what a checkpoint holds."""
+"""The state of training: the contents of a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from .randomness import random_state, set_random_state
 from .state_checks import check_optimizer, check_parts
 from .task import Task
 
+__all__ = ["Progress", "TrainingState"]
+
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
-        step: steps done.
-        seconds: of training, over all calls that had a part in it.
-        means: the values last logged.
-        best, best_step: the lowest headline metric among the evaluations that choose, and where.
-        waited: evaluations since then.
-        drops: of the learning rate, for want of improvement.
-        validation_missing: whether the validation due after the last step was abandoned.
-        points: of metrics.jsonl until here; None in a state of an earlier version.
+        step: Number of steps done.
+        seconds: Training time over all calls of the run.
+        means: Values last logged.
+        best, best_step: Lowest headline metric of the evaluations that select weights, and its
+            step.
+        waited: Number of evaluations since then.
+        drops: Number of drops of the learning rate for lack of improvement.
+        validation_missing: Whether the validation due after the last step was abandoned.
+        points: Number of points in metrics.jsonl; None in a state of an earlier version.
     """
 
     step: int = 0
@@ -61,7 +64,7 @@ class TrainingState:
 
     @staticmethod
     def begin(task: Task, optimizer: Optimizer, ema_decay: float | None = None) -> TrainingState:
-        """At step 0."""
+        """Return the state at step 0."""
         ema = None
         if ema_decay is not None:
             average = get_ema_multi_avg_fn(ema_decay)
@@ -71,11 +74,11 @@ class TrainingState:
 
     @property
     def evaluated(self) -> Task:
-        """The task with the weights that are evaluated: the average where there is one."""
+        """Task with the weights that are evaluated: the average where there is one."""
         return self.task if self.ema is None else self.ema.module
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values."""
+        """Return tensors and plain values."""
         return {
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -97,7 +100,7 @@ class TrainingState:
         if (self.ema is None) != (state["ema"] is None):
             raise CheckpointError(
                 f"{source} has {'no' if state['ema'] is None else 'a'} moving average of the "
-                f"weights, and trainer.ema asks for {'none' if self.ema is None else 'one'}"
+                f"weights, and ema asks for {'none' if self.ema is None else 'one'}"
             )
         if self.ema is not None:
             check_tensors(self.ema.state_dict(), state["ema"], f"{source}, moving average")

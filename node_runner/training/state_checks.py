@@ -21,7 +21,7 @@ _PARTS = {
     "means": Mapping,
     "random": Mapping,
 }
-_WITHIN = {
+_WITHIN: dict[str, dict[str, Any]] = {
     "progress": {
         "step": int,
         "seconds": _NUMBER,

@@ -1,4 +1,4 @@
-"""The one loop that trains every task."""
+"""The training loop of all tasks."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ from typing import Literal
 
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from .abandon import Abandoned, StepStart
-from .bar import Status, steps_with_bar
 from .checkpoint import Checkpoints
-from .clock import Clock
-from .ending import Diverged, Ending
 from .logger import Logger
 from .memory import peak_mib, saved_bytes
 from .metrics import evaluate
+from .progress import Status, steps_with_bar
 from .schedule import Schedule
 from .state import TrainingState
+from .stop import Diverged, Ending
 from .task import Data, Step, Task
+from .timer import Timer
+
+__all__ = ["Trainer"]
 
 
 class Trainer:
     """Minimise a task's loss.
 
     Args:
-        max_steps, max_epochs: where to stop; whichever is reached first, at least one given.
-        max_time: seconds after which a call stops, with a checkpoint; to resume is to have as many
-            again.
-        schedule: of the learning rate; constant if None.
-        clip_norm: gradients are scaled down to this norm, over all parameters.
-        ema: decay of a moving average of the weights, which is then what is evaluated.
-        best_on: the split whose headline metric chooses the weights to keep: "validation", "test"
-            (the papers' choice, and an optimistic one), or None for the last weights.
-        patience: evaluations without improvement after which to stop.
-        log_every: steps between two points of the curves, means fetched at once.
-        validate_every: steps between evaluations; once an epoch if None, and at the end.
-        checkpoint_every: steps between checkpoints; once an epoch if None, and at improvements.
-        progress: a bar; if None, on a terminal only, and log lines elsewhere.
+        max_steps, max_epochs: Number of steps and of epochs; training ends at whichever is reached
+            first, and at least one must be given.
+        max_time: Seconds after which a call stops with a checkpoint. A run that is resumed has the
+            same time again.
+        schedule: Learning rate schedule (default: constant).
+        clip_norm: Norm to which gradients are scaled down, over all parameters.
+        ema: Decay of a moving average of the weights, which is then evaluated in their place.
+        best_on: Split whose headline metric selects the weights: "validation", "test" (the papers'
+            choice, and an optimistic one), or None for the last weights.
+        patience: Evaluations without improvement after which to stop.
+        log_every: Steps between two points of the curves, whose means are fetched at once.
+        validate_every: Steps between evaluations (default: an epoch), besides that at the end.
+        checkpoint_every: Steps between checkpoints (default: an epoch), besides improvements.
+        progress: Whether to show a bar (default: on a terminal); log lines otherwise.
 
     Raises:
         ValueError: for a value out of range, or options that cannot work together.
+
+    Example:
+        >>> Trainer(max_steps=1000, clip_norm=1.0, best_on=None).max_steps
+        1000
     """
 
     def __init__(
@@ -70,42 +76,41 @@ class Trainer:
         self.checkpoint_every = checkpoint_every
         self.progress = sys.stderr.isatty() if progress is None else progress
         self.abandonable = False  # in a forward or backward pass, or a validation
-        self.check()
+        self._check()
 
-    def check(self) -> None:
-        """Refuse what cannot work, by name."""
+    def _check(self) -> None:
         if self.max_steps is None and self.max_epochs is None:
-            raise ValueError("trainer.max_steps and trainer.max_epochs are both missing: set one")
+            raise ValueError("max_steps and max_epochs are both missing: set one")
         counts = ("max_steps", "max_epochs", "patience", "log_every", "validate_every")
         for name in (*counts, "checkpoint_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"trainer.{name} is {value}, must be at least 1")
+                raise ValueError(f"{name} is {value}, must be at least 1")
         for name in ("max_time", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"trainer.{name} is {value}, must be positive")
+                raise ValueError(f"{name} is {value}, must be positive")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"trainer.ema is {self.ema}, must be between 0 and 1, such as 0.999")
+            raise ValueError(f"ema is {self.ema}, must be between 0 and 1, such as 0.999")
         if self.patience is not None and self.best_on is None:
-            raise ValueError("trainer.patience needs trainer.best_on=validation (or test)")
+            raise ValueError("patience needs best_on=validation (or test)")
 
     def steps(self, data: Data) -> int:
-        """How many steps the run has.
+        """Return the number of steps of a run.
 
         Raises:
-            ValueError: if the data cannot give what chooses the weights.
+            ValueError: if the data lack the split that selects the weights.
         """
         if self.best_on == "validation" and not data.sizes.get("validation"):
             raise ValueError(
-                "trainer.best_on is validation, but no data are held out: hold some out, or set "
-                "trainer.best_on=test, as the papers do, or null for the last weights"
+                "best_on is validation, but no data are held out: hold some out, or set "
+                "best_on=test, as the papers do, or null for the last weights"
             )
         by_epochs = None if self.max_epochs is None else self.max_epochs * data.steps_per_epoch
         return min(limit for limit in (self.max_steps, by_epochs) if limit is not None)
 
     def begin(self, task: Task, optimizer: Optimizer) -> TrainingState:
-        """The state of a run at its start."""
+        """Return the state of a run at its start."""
         return TrainingState.begin(task, optimizer, self.ema)
 
     def fit(
@@ -121,11 +126,15 @@ class Trainer:
         """Train from ``state.progress.step`` on.
 
         Args:
-            stop: asked after each step for a reason to stop there. While ``abandonable`` is set,
+            state: State of the run, updated in place.
+            data: Data set to train and validate on.
+            logger: Writer of the curves.
+            checkpoints: Folder of the checkpoints.
+            stop: Called after each step for a reason to stop there. While ``abandonable`` is set,
                 ``Abandoned`` may be raised: a step is then taken again, or a validation done, when
                 the run is resumed.
-            profiler: entered for the training; its ``step`` is called after each step.
-            status: what is shown; it may be told of more within a step.
+            profiler: Context of the training; its ``step`` is called after each step.
+            status: Progress display within a step.
 
         Raises:
             Diverged: if the loss or a weight is not finite.
@@ -133,52 +142,52 @@ class Trainer:
         """
         total, done = self.steps(data), state.progress
         status = status or Status()
-        clock = Clock(done.seconds, done.step)
-        status.left = lambda: inf if self.max_time is None else self.max_time - clock.here()
+        timer = Timer(done.seconds, done.step)
+        status.left = lambda: inf if self.max_time is None else self.max_time - timer.here()
 
         def finish_step() -> Ending | None:
-            """Validate and write a checkpoint where it is time to, and tell whether to end."""
-            with clock.aside():
-                better = self.validate(state, data, logger, total)
-                ending = self.ending(state, total, stop, clock)
-                done.seconds = clock.seconds()
+            """Validate and write a checkpoint where due; return whether to end."""
+            with timer.excluded():
+                better = self._validate(state, data, logger, total)
+                ending = self._ending(state, total, stop, timer)
+                done.seconds = timer.seconds()
                 every = self.checkpoint_every or data.steps_per_epoch
                 if better or ending or done.step == total or done.step % every == 0:
-                    self.checkpoint(state, logger, checkpoints, better)
+                    self._checkpoint(state, logger, checkpoints, better)
             return ending
 
         if done.validation_missing and (ending := finish_step()):
             return ending
-        if ending := self.out_of_patience(state):  # a run that ended so does not go on
+        if ending := self._out_of_patience(state):  # a run that ended so does not go on
             return ending
-        scheduler = self.scheduler(state, data)
+        rates = self.schedule.start(state.optimizer, total, data.steps_per_epoch, done)
         with profiler or nullcontext() as profile:
             for step in steps_with_bar(done, total, self.log_every, self.progress, status):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
                 before, self.abandonable = StepStart(state.task), True
                 try:
-                    measured = self.train_step(state, data, step, logs)
+                    measured = self._train_step(state, data, step, logs)
                 except Abandoned:
                     before.restore()
-                    done.seconds = clock.seconds()
-                    self.checkpoint(state, logger, checkpoints, best=False)
+                    done.seconds = timer.seconds()
+                    self._checkpoint(state, logger, checkpoints, best=False)
                     return Ending("stopped", stop())
                 finally:
                     self.abandonable = False
-                done.step, done.seconds = step + 1, clock.seconds()
+                done.step, done.seconds = step + 1, timer.seconds()
                 if logs:
-                    self.log(state, measured, logger, clock)
+                    self._log(state, measured, logger, timer)
                 if profile is not None:
                     profile.step()
                 if ending := finish_step():
                     return ending
-                scheduler.step()  # last: an evaluation may have lowered the rate
+                rates.step()  # last: an evaluation may have lowered the rate
         return Ending("done")
 
-    def train_step(
+    def _train_step(
         self, state: TrainingState, data: Data, step: int, measure: bool
     ) -> dict[str, float]:
-        """One step of the optimizer. Returns what is measured on logged steps only."""
+        """Take one step of the optimizer; return what is measured on logged steps only."""
         task, optimizer = state.task, state.optimizer
         task.train()
         result: Step = task.step(data.train_batch(step))
@@ -198,32 +207,24 @@ class Trainer:
         optimizer.step()
         if state.ema is not None:
             state.ema.update_parameters(task)
-        tags = {tagged("train", name): value for name, value in result.metrics.items()}
+        tags = {_tagged("train", name): value for name, value in result.metrics.items()}
         state.means.add({"train/loss": result.loss, **tags}, result.costs())
         return measured
 
-    def log(
-        self, state: TrainingState, measured: dict[str, float], logger: Logger, clock: Clock
+    def _log(
+        self, state: TrainingState, measured: dict[str, float], logger: Logger, timer: Timer
     ) -> None:
-        """One point of every curve: means since the last point, fetched at once."""
+        """Write one point of every curve: means since the last point, fetched at once."""
         done = state.progress
         done.means = state.means.read() | measured  # waits for the accelerator
-        done.means |= {"time/step_ms": clock.step_ms(done.step), "time/trained_s": done.seconds}
+        done.means |= {"time/step_ms": timer.step_ms(done.step), "time/trained_s": done.seconds}
         logger.scalars(done.means, done.step)
         if not isfinite(done.means["train/loss"]):
             raise Diverged(f"the loss is {done.means['train/loss']} at step {done.step}")
 
-    def scheduler(self, state: TrainingState, data: Data) -> LambdaLR:
-        """Sets the learning rate of each step, from the one that comes next."""
-
-        def factor(step: int) -> float:
-            return self.schedule.factor(step, data.steps_per_epoch, state.progress.drops)
-
-        return LambdaLR(state.optimizer, factor, last_epoch=state.progress.step - 1)
-
-    def validate(self, state: TrainingState, data: Data, logger: Logger, total: int) -> bool:
-        """If it is time to, evaluate on the split that chooses; returns whether these are the best
-        weights so far.
+    def _validate(self, state: TrainingState, data: Data, logger: Logger, total: int) -> bool:
+        """Evaluate where due on the split that selects weights; return whether they are the best so
+        far.
         """
         split, done = self.best_on or "validation", state.progress
         due = done.step % (self.validate_every or data.steps_per_epoch) == 0 or done.step == total
@@ -248,28 +249,28 @@ class Trainer:
         done.drops = self.schedule.drops(done.drops, done.waited)
         return False
 
-    def ending(
-        self, state: TrainingState, total: int, stop: Callable[[], str | None], clock: Clock
+    def _ending(
+        self, state: TrainingState, total: int, stop: Callable[[], str | None], timer: Timer
     ) -> Ending | None:
-        """Whether to end after this step for another reason than that it is the last, and how."""
-        asked = stop()
-        if asked is not None:
-            return Ending("stopped", asked)
+        """Return how to end after this step, if for another reason than that it is the last."""
+        reason = stop()
+        if reason is not None:
+            return Ending("stopped", reason)
         if state.progress.step == total:
             return None
-        if self.max_time is not None and clock.here() >= self.max_time:
+        if self.max_time is not None and timer.here() >= self.max_time:
             return Ending("stopped", f"trainer.max_time of {self.max_time:g} s is reached")
-        return self.out_of_patience(state)
+        return self._out_of_patience(state)
 
-    def out_of_patience(self, state: TrainingState) -> Ending | None:
+    def _out_of_patience(self, state: TrainingState) -> Ending | None:
         if self.patience is None or state.progress.waited < self.patience:
             return None
         return Ending("done", f"no improvement on {self.best_on} in {self.patience} evaluations")
 
-    def checkpoint(
+    def _checkpoint(
         self, state: TrainingState, logger: Logger, checkpoints: Checkpoints, best: bool
     ) -> None:
-        """Write the state, unless it is no longer finite: the last good one stays."""
+        """Write the state, unless it is not finite: the last good one stays."""
         step = state.progress.step
         if not state.means.finite():
             raise Diverged(f"the loss is not finite at step {step}")
@@ -280,5 +281,5 @@ class Trainer:
         checkpoints.save(state.state_dict(), best)
 
 
-def tagged(prefix: str, name: str) -> str:
+def _tagged(prefix: str, name: str) -> str:
     return name if "/" in name else f"{prefix}/{name}"

@@ -232,7 +232,7 @@ def test_the_sums_of_the_python_version_are_those_of_torchvision():
 
 def real():
     """The batches that are there of the real set."""
-    train, test = module.found(ROOT)
+    train, test = module.find_batches(ROOT)
     if 1 not in train or test is None:
         pytest.skip("no CIFAR-10, or no first batch, under NODE_RUNNER_DATA or ./data")
     return train[1], test

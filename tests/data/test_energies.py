@@ -107,28 +107,11 @@ def test_there_is_no_mass_beyond_the_wall(name):
     assert at(name, (60.0, 0.0)).item() < inf
 
 
-def test_an_unknown_energy_is_refused():
-    with pytest.raises(ValueError, match=r"task\.energy is 'u5'; choose from u1, u2, u3, u4"):
-        energy("u5", torch.zeros(1, 2))
-    with pytest.raises(ValueError, match=r"task\.energy is 'u5'"):
-        log_normaliser("u5")
-
-
 def test_noise_is_standard_normal():
     x = Noise(0, CPU, dim=3, batch_size=100_000).train_batch(0).double()
     assert x.mean(0).abs().max() < 5 / 100_000**0.5
     assert (x.T.cov() - torch.eye(3)).abs().max() < 5 * (2 / 100_000) ** 0.5
     assert x.pow(4).mean().item() == pytest.approx(3, abs=5 * (96 / 300_000) ** 0.5)
-
-
-def test_a_batch_of_noise_is_a_function_of_seed_and_step_alone():
-    data = Noise(5, CPU, batch_size=50)
-    fifth = data.train_batch(5)
-    torch.rand(3)  # the global generator has no part in it
-    assert fifth.shape == (50, *data.shape)
-    assert torch.equal(Noise(5, CPU, batch_size=50).train_batch(5), fifth)
-    assert not torch.equal(data.train_batch(6), fifth)
-    assert not torch.equal(Noise(6, CPU, batch_size=50).train_batch(5), fifth)
 
 
 def test_the_evaluation_sets_of_noise_are_fixed_and_differ():
@@ -140,11 +123,3 @@ def test_the_evaluation_sets_of_noise_are_fixed_and_differ():
     (validation,) = data.batches("validation")
     assert len(validation) == data.sizes["validation"] == 300
     assert not torch.equal(test[:300], validation)
-
-
-@pytest.mark.parametrize(
-    "option", ["dim", "batch_size", "validation_size", "test_size", "epoch_steps"]
-)
-def test_a_size_of_zero_is_refused(option):
-    with pytest.raises(ValueError, match=rf"data\.{option} is 0, must be at least 1"):
-        Noise(0, CPU, **{option: 0})

@@ -127,19 +127,3 @@ def test_epochs_are_of_the_same_series_in_another_order():
         torch.cat([data.train_batch(5 * epoch + i).integral for i in range(5)]) for epoch in (0, 1)
     )
     assert not torch.equal(first, second) and torch.equal(first.sort()[0], second.sort()[0])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"family": "sin"}, r"data\.family is 'sin'; choose from sine, decay, bursts"),
-        ({"end": 0.0}, r"data\.end is 0\.0, must be positive"),
-        ({"rate": -1.0}, r"data\.rate is -1\.0, must be positive"),
-        ({"rate": float("nan")}, r"data\.rate is nan, must be positive"),
-        ({"test_size": 0}, r"data\.test_size is 0, must be at least 1"),
-        ({"batch_size": 41}, r"data\.batch_size is 41"),
-    ],
-)
-def test_what_cannot_be_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        events(**options)

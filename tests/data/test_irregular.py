@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from node_runner.data.irregular import (
-    Measured,
-    averaged,
+    SparseSeries,
+    average_duplicates,
     by_range,
     packed,
     released_scaling,
@@ -41,7 +41,7 @@ def series(*lengths, seed=0):
         mask = draw.random((n, 3)) < 0.5
         mask[np.arange(n), draw.integers(0, 3, n)] = mask[0] = True
         values = np.where(mask, draw.normal(size=(n, 3)) * [1, 10, 100] + [0, 5, -50], 0.0)
-        found.append(Measured(draw.random(n).cumsum(), values, mask))
+        found.append(SparseSeries(draw.random(n).cumsum(), values, mask))
     return found
 
 
@@ -52,7 +52,10 @@ def changed(one, by):
 @pytest.mark.parametrize("count", [1, 7, 200])
 def test_what_a_feature_has_more_than_once_at_a_time_is_averaged(count):
     times, features, values = rows(count)
-    found, expected = averaged(times, features, values, 3, 0.1), by_loop(*rows(count), 0.1)
+    found, expected = (
+        average_duplicates(times, features, values, 3, 0.1),
+        by_loop(*rows(count), 0.1),
+    )
     assert (np.diff(found.times) > 0).all()
     ticks = [round(time / 0.1) for time in found.times]
     assert sorted(set(ticks)) == ticks == sorted({tick for tick, _ in expected})
@@ -68,8 +71,8 @@ def test_what_a_feature_has_more_than_once_at_a_time_is_averaged(count):
 def test_the_order_of_rows_does_not_matter():
     times, features, values = rows(200)
     order = np.random.default_rng(1).permutation(200)
-    one = averaged(times, features, values, 3, 0.1)
-    two = averaged(times[order], features[order], values[order], 3, 0.1)
+    one = average_duplicates(times, features, values, 3, 0.1)
+    two = average_duplicates(times[order], features[order], values[order], 3, 0.1)
     np.testing.assert_array_equal(one.times, two.times)
     np.testing.assert_array_equal(one.mask, two.mask)
     np.testing.assert_allclose(one.values, two.values, rtol=0, atol=1e-12)
@@ -77,7 +80,7 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_times_are_rounded_to_the_nearest_step():
     times = np.array([0.0, 0.24, 0.26, 0.74, 0.76, 1.0])
-    found = averaged(times, np.zeros(6, int), np.arange(6.0), 2, 0.5)
+    found = average_duplicates(times, np.zeros(6, int), np.arange(6.0), 2, 0.5)
     assert found.times.tolist() == [0, 0.5, 1]
     assert found.values.tolist() == [[0.5, 0], [2.5, 0], [4.5, 0]]
     assert found.mask.tolist() == [[True, False]] * 3

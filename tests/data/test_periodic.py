@@ -92,34 +92,3 @@ def test_the_observed_points_are_drawn_anew_in_each_epoch():
     data = periodic(batch_size=40)
     one, two = (data.train_batch(epoch).observed.times for epoch in (0, 1))
     assert not (one[:, None] == two).all(2).any()  # not the same draws for other series, either
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_a_training_batch_is_a_function_of_seed_and_step_alone(task):
-    data = periodic(task=task)
-    late = data.train_batch(7).observed
-    torch.rand(3)  # the global generator has no part in it
-    for part, same in zip(late, periodic(task=task).train_batch(7).observed, strict=True):
-        assert torch.equal(part, same)
-    assert not torch.equal(data.train_batch(6).observed.values, late.values)
-    assert not torch.equal(periodic(task=task, seed=4).train_batch(7).observed.values, late.values)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"observed": 0}, "data.observed is 0, must be from 1 to 100"),
-        ({"observed": 101}, "data.observed is 101, must be from 1 to 100"),
-        (
-            {"observed": 90, "task": "extrapolation"},
-            r"data.observed is 90, must be from 1 to \d\d$",
-        ),
-        ({"noise": -1}, "data.noise is -1, must not be negative"),
-        ({"train_size": 0}, "data.train_size is 0, must be at least 1"),
-        ({"batch_size": 41}, "data.batch_size is 41, must be 1 to 40"),
-        ({"task": "forecast"}, "data.task is 'forecast'; choose from interpolation, extrapolation"),
-    ],
-)
-def test_values_out_of_range_are_refused_in_one_line(options, message):
-    with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):
-        periodic(**options)

@@ -9,6 +9,7 @@ from physionet_cases import ALL, CPU, built, placed, record, records, splits
 from real_data import ROOT, needs_physionet
 
 from node_runner.data.physionet import PhysioNet
+from node_runner.data.physionet_files import load
 from node_runner.data.scaling import Scaling
 
 FEATURE = {name: i for i, name in enumerate(ALL)}
@@ -203,7 +204,7 @@ def test_extrapolation_leaves_out_records_that_lack_a_half(quantisation, ages, t
 
 def test_a_set_on_the_edge_of_too_small(ages, tmp_path):
     built(placed(tmp_path / "a", ages(range(10))))
-    message = "holds 9 records for data.task=interpolation, must be at least 10$"
+    message = "holds 9 records for task=interpolation, must be at least 10$"
     with pytest.raises(ValueError, match=message):
         built(placed(tmp_path / "b", ages(range(9))))
 
@@ -213,6 +214,8 @@ def test_the_real_sets_are_of_the_known_size():
     data = PhysioNet(0, CPU, str(ROOT))
     assert data.sizes == {"train": 5600, "validation": 800, "test": 1600}
     assert len(data.records) == 8000 and data.labels.sum() == 554 + 568
+    deaths = load(ROOT, "ab")[1]  # set a comes first: the papers' labels
+    assert (deaths[:4000].sum(), len(deaths)) == (554, 8000)
     assert data.records.values.shape == (598_332, 41) and data.records.mask.sum() == 3_500_305
     assert data.shape == (41,) and data.steps_per_epoch == 112
     assert (data.records.times >= 0).all() and (data.records.times <= 1).all()
@@ -221,9 +224,3 @@ def test_the_real_sets_are_of_the_known_size():
     assert seen.min() == 0 and seen.max() == 1
     assert (data.records.times[data.records.starts[:-1]] == 0).all()
     assert data.records.mask.any(1).all()
-
-
-@needs_physionet
-def test_the_papers_labels_are_of_set_a_alone():
-    data = PhysioNet(0, CPU, str(ROOT), "a")
-    assert len(data.records) == 4000 and data.labels.sum() == 554

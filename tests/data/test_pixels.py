@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from real_data import ROOT, needs_mnist
+from support.errors import refused
 
 from node_runner.data import mnist
 from node_runner.data.mnist_pixels import MNISTPixels
@@ -165,26 +166,16 @@ def test_images_without_channels_have_one(tmp_path):
     assert torch.equal(made.splits["test"], torch.from_numpy(drawn(6, 1, 6, 5)))
 
 
-def refused(call, *parts, kind=ValueError):
-    """The error is one line that holds all parts."""
-    with pytest.raises(kind) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
-
-
 OPTIONS = [
-    ({"bits": 0}, "data.bits is 0, wrong bit depth: must be 1 to 8"),
-    ({"batch_size": 21}, "data.batch_size is 21, must be 1 to 20"),
-    ({"batch_size": 16, "held_out": 5}, "data.batch_size is 16, must be 1 to 15"),
-    ({"evaluation_size": 0}, "data.evaluation_size is 0"),
-    ({"held_out": 20}, "data.held_out is 20, must be 0 to 19"),
-    ({"held_out": 12, "train_size": 12}, "data.held_out is 12, must be 0 to 11"),
-    ({"train_size": 0}, "data.train_size is 0, must be 1 to 20"),
-    ({"train_size": 21}, "data.train_size is 21"),
-    ({"test_size": 8}, "data.test_size is 8, must be 1 to 7"),
+    ({"bits": 0}, "bits is 0, wrong bit depth: must be 1 to 8"),
+    ({"batch_size": 21}, "batch_size is 21, must be 1 to 20"),
+    ({"batch_size": 16, "held_out": 5}, "batch_size is 16, must be 1 to 15"),
+    ({"evaluation_size": 0}, "evaluation_size is 0"),
+    ({"held_out": 20}, "held_out is 20, must be 0 to 19"),
+    ({"held_out": 12, "train_size": 12}, "held_out is 12, must be 0 to 11"),
+    ({"train_size": 0}, "train_size is 0, must be 1 to 20"),
+    ({"train_size": 21}, "train_size is 21"),
+    ({"test_size": 8}, "test_size is 8, must be 1 to 7"),
 ]
 
 
@@ -194,14 +185,14 @@ def test_options_out_of_range_are_refused_by_name(options, message, halves):
 
 
 def test_nothing_is_held_out_of_a_set_that_has_its_own_validation_images(folder):
-    refused(lambda: data(folder, held_out=2), "data.held_out is 2, must be 0")
+    refused(lambda: data(folder, held_out=2), "held_out is 2, must be 0")
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
 def test_an_absent_file_is_named_with_the_option_that_says_where(name, folder):
     Path(folder, f"{name}.npy").unlink()
     what = f"{folder} lacks {name}.npy"
-    refused(lambda: data(folder), what, "data.folder", kind=FileNotFoundError)
+    refused(lambda: data(folder), what, "set folder", kind=FileNotFoundError)
 
 
 ARRAYS = [
@@ -239,7 +230,7 @@ def test_the_pixels_of_mnist_are_those_of_its_files(monkeypatch):
     assert torch.equal(all_of(made, "test"), test[:, None])
     assert not made.flips
     monkeypatch.setattr(mnist, "load", pytest.fail)
-    refused(lambda: MNISTPixels(0, CPU, bits=9), "data.bits is 9")  # before anything is read
+    refused(lambda: MNISTPixels(0, CPU, bits=9), "bits is 9")  # before anything is read
 
 
 @needs_mnist

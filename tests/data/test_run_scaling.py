@@ -182,5 +182,5 @@ def test_unscaled_rows_far_from_unit_scale_are_warned_of_with_the_remedy(
         Npy(0, CPU, folder, batch_size=4, standardise=message is not None)
     assert len(said) == len(caplog.records) == (message is not None)
     if message is not None:
-        assert "set data.standardise=true" in said[0]
+        assert "set standardise=true" in said[0]
         assert re.search(message, said[0])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from series_cases import alone, random_series
 
-from node_runner.data.series import Batches, Ragged, Series, draw_subset, full, subset, window
+from node_runner.data.sampler import BatchSampler
+from node_runner.data.series import Ragged, Series, draw_subset, full, take, window
 
 
 def assert_well_formed(series):
@@ -109,7 +110,7 @@ def test_full_series_are_observed_everywhere():
 
 def test_a_subset_is_those_observations_of_each_series():
     series, indices = random_series((4, 4, 4)), torch.tensor([[0, 2], [1, 3], [2, 3]])
-    found = subset(series, indices)
+    found = take(series, indices)
     for i, row in enumerate(indices):
         assert_equal(Series(*(part[i] for part in found)), [part[i, row] for part in series])
 
@@ -126,9 +127,9 @@ def test_a_drawn_subset_is_in_order_without_repeats_and_every_one_is_as_likely()
 
 
 def test_every_series_is_dealt_once_an_epoch_and_once_an_evaluation():
-    deal = Batches(0, torch.device("cpu"), {"train": 12, "test": 7}, 4, 3)
-    epoch = torch.cat([deal.of_step(step) for step in range(3, 6)])
+    sampler = BatchSampler(0, torch.device("cpu"), {"train": 12, "test": 7}, 4, 3)
+    epoch = torch.cat([sampler.train_indices(step) for step in range(3, 6)])
     assert torch.equal(epoch.sort().values, torch.arange(12))
-    assert [part.tolist() for part in deal.of_split("test")] == [[0, 1, 2], [3, 4, 5], [6]]
-    with pytest.raises(ValueError, match=r"data\.evaluation_size is 0, must be at least 1"):
-        Batches(0, torch.device("cpu"), {"train": 12}, 4, 0)
+    assert [part.tolist() for part in sampler.eval_indices("test")] == [[0, 1, 2], [3, 4, 5], [6]]
+    with pytest.raises(ValueError, match=r"evaluation_size is 0, must be at least 1"):
+        BatchSampler(0, torch.device("cpu"), {"train": 12}, 4, 0)

@@ -96,15 +96,6 @@ def test_training_learns_from_nothing_but_what_is_observed():
     assert batch.observed.values.shape == (8, 30, 2)
 
 
-def test_a_training_batch_is_a_function_of_seed_and_step_alone():
-    data = spirals()
-    late = data.train_batch(7).observed
-    torch.rand(3)  # the global generator has no part in it
-    assert torch.equal(spirals().train_batch(7).observed.values, late.values)
-    assert not torch.equal(data.train_batch(6).observed.values, late.values)
-    assert not torch.equal(spirals(seed=4).train_batch(7).observed.values, late.values)
-
-
 def test_the_curves_are_those_of_the_released_example():
     """At t = 0, 2 pi and 6 pi of the one, and where s = 1 on the other."""
     outward = curve(torch.tensor([0.0, 2 * pi, END]), torch.tensor([False] * 3))
@@ -112,25 +103,3 @@ def test_the_curves_are_those_of_the_released_example():
     torch.testing.assert_close(outward, expected, rtol=0, atol=1e-5)
     inward = curve(torch.tensor(END), torch.tensor(True))
     torch.testing.assert_close(inward, torch.tensor([15 * cos(1) - 5, 15 * sin(1)]))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"observed": 0}, "data.observed is 0, must be from 1 to 100"),
-        ({"observed": 101}, "data.observed is 101, must be from 1 to 100"),
-        ({"noise": -0.1}, "data.noise is -0.1, must not be negative"),
-        (
-            {"start": [5, 5]},
-            r"data.start is \[5, 5\], must be two increasing numbers from 0 to 400",
-        ),
-        ({"start": [0, 401]}, r"data.start is \[0, 401\], must be two"),
-        ({"start": [0]}, r"data.start is \[0\], must be two"),
-        ({"test_size": 0}, "data.test_size is 0, must be at least 1"),
-        ({"batch_size": 41}, "data.batch_size is 41, must be 1 to 40"),
-        ({"evaluation_size": 0}, "data.evaluation_size is 0, must be at least 1"),
-    ],
-)
-def test_values_out_of_range_are_refused_in_one_line(options, message):
-    with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):
-        spirals(**options)

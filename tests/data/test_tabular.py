@@ -14,7 +14,7 @@ from node_runner.data.miniboone import Miniboone
 from node_runner.data.npy import Npy
 from node_runner.data.power import Power
 from node_runner.data.protein import Protein
-from node_runner.data.tabular import part_of, tails
+from node_runner.data.tabular import describe_part, head_tail_split
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_arrays_are_used_as_they_are_unless_standardised(npy):
 
 @pytest.mark.parametrize("option", ["batch_size", "evaluation_size"])
 def test_sizes_out_of_range_are_refused(npy, option):
-    with pytest.raises(ValueError, match=rf"data\.{option} is 0"):
+    with pytest.raises(ValueError, match=rf"{option} is 0"):
         npy(**{option: 0})
-    with pytest.raises(ValueError, match=r"data\.batch_size is 51, must be 1 to 50"):
+    with pytest.raises(ValueError, match=r"batch_size is 51, must be 1 to 50"):
         npy(batch_size=51)
 
 
@@ -76,8 +76,8 @@ def test_sizes_out_of_range_are_refused(npy, option):
     ],
 )
 def test_whole_sets_split_into_the_published_sizes(n, sizes):
-    assert tuple(map(len, tails(np.empty((n, 0)), "it"))) == sizes
-    assert part_of(n, n) == "whole"
+    assert tuple(map(len, head_tail_split(np.empty((n, 0)), "it"))) == sizes
+    assert describe_part(n, n) == "whole"
 
 
 def real(build):
@@ -102,7 +102,7 @@ def test_real_sets_are_whole_or_say_which_part_they_are(build):
 
 
 @pytest.mark.parametrize("name", list(power.MD5))
-def test_the_known_part_of_power_is_the_first_month(name):
+def test_the_known_describe_part_power_is_the_first_month(name):
     if not (ROOT / "power" / f"{name}.txt.gz").exists():
         pytest.skip(f"no power/{name}.txt.gz")
     data = real(Power)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.errors import refused
 from tabular_cases import CPU
 
 from node_runner.data import npy_pixels, power, protein
@@ -17,21 +18,10 @@ from node_runner.data.npy import Npy
 from node_runner.data.power import Power
 from node_runner.data.protein import Protein
 from node_runner.data.scaling import z_score
-from node_runner.data.tabular import shuffled_tenths, tails
+from node_runner.data.tabular import head_tail_split, shuffled_tenths
 
 MAF = "https://zenodo.org/records/1161203"
 UCI = "https://archive.ics.uci.edu/dataset/"
-
-
-def refused(call, *parts, kind=ValueError):
-    """The error is one line that holds all parts."""
-    with pytest.raises(kind) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
-    return message
 
 
 @pytest.mark.parametrize(
@@ -54,7 +44,7 @@ def test_absent_files_are_named_with_where_to_put_them_and_where_to_get_them(
 
 def test_an_absent_array_is_named_with_the_option_that_says_where(tmp_path):
     np.save(tmp_path / "train.npy", np.ones((3, 2)))
-    parts = ("lacks val.npy", str(tmp_path), "data.folder")
+    parts = ("lacks val.npy", str(tmp_path), "set folder")
     refused(lambda: Npy(0, CPU, str(tmp_path)), *parts, kind=FileNotFoundError)
 
 
@@ -173,8 +163,8 @@ def test_values_beyond_float32_are_refused(tmp_path):
 
 def test_too_few_rows_and_constant_columns_are_refused():
     for n in range(11):
-        refused(lambda n=n: tails(np.ones((n, 2)), "the file"), "the file", "too few")
-    assert [len(x) for x in tails(np.ones((11, 2)), "it")] == [9, 1, 1]
+        refused(lambda n=n: head_tail_split(np.ones((n, 2)), "the file"), "the file", "too few")
+    assert [len(x) for x in head_tail_split(np.ones((11, 2)), "it")] == [9, 1, 1]
     refused(lambda: shuffled_tenths(np.ones((9, 2)), "the file"), "the file", "too few")
     x = np.column_stack((np.arange(5.0), np.full(5, 0.1)))
     refused(lambda: z_score(x, "the file"), "the file: column 1", "constant")
@@ -213,7 +203,7 @@ def test_hepmass_without_signal_is_refused(tmp_path):
     refused(lambda: Hepmass(0, CPU, str(tmp_path)), "1000_train.csv", "no rows of class 1")
 
 
-def test_a_part_of_miniboones_raw_file_that_leaves_other_features_is_refused(tmp_path):
+def test_a_describe_part_miniboones_raw_file_that_leaves_other_features_is_refused(tmp_path):
     (tmp_path / "miniboone").mkdir()
     path = tmp_path / "miniboone" / "MiniBooNE_PID.txt"
     np.savetxt(path, np.random.rand(20, 50), header="20 0", comments=" ")

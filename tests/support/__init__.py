@@ -1,0 +1,1 @@
+"""Helpers of several test files, by topic."""

@@ -59,8 +59,8 @@ def test_a_single_feature_is_drawn_against_time_up_to_the_last_one_asked_for(kin
     figure = small("latent_rnn", "latent_periodic").show(data).figures["series"]
     curves, points = drawn(figure)
     assert max(curve[:, 0].max() for curve in curves) == data.times[-1]
-    assert torch.equal(points[0][:, 0], data.times[: data.known])
-    later = [curve for curve in curves if curve[-1, 0] > data.times[data.known - 1]]
+    assert torch.equal(points[0][:, 0], data.times[: data.inside])
+    later = [curve for curve in curves if curve[-1, 0] > data.times[data.inside - 1]]
     assert len(later) == (SHOWN if kind == "extrapolation" else 0)
     bands = [axis.collections for axis in figure.axes]
     assert {len(band) for band in bands} == {2 if kind == "extrapolation" else 1}

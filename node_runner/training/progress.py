@@ -1,5 +1,5 @@
-"""What a person sees of training: a bar on a terminal; elsewhere some twenty log lines, and one a
-minute where twenty are far apart.
+"""Progress display: a tqdm bar on a terminal, otherwise about 20 log lines per run and at least one
+per minute.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from .state import Progress
 
+__all__ = ["Status", "steps_with_bar"]
+
 log = logging.getLogger(__name__)
 
 QUIET = 60.0  # seconds without a line
-SLOW = 10.0  # seconds until what takes long is told of first
+SLOW = 10.0  # seconds until the first line about a long step
 FORESEEN = 3 * 86400.0  # seconds; a run whose steps last longer ends for another reason
 
 SHOWN: list[tuple[str, str, Callable[[float], str]]] = [
@@ -30,12 +32,12 @@ SHOWN: list[tuple[str, str, Callable[[float], str]]] = [
 
 
 class Status:
-    """What is shown within a step, an evaluation or a drawing that takes long.
+    """Progress within a long step, an evaluation or the drawing of figures.
 
     Attributes:
-        what: what is being done, as words.
-        bar: the bar, while there is one.
-        left: seconds that a limit of time leaves.
+        what: Name of what is being done.
+        bar: Progress bar, while there is one.
+        left: Returns the seconds that a limit of time leaves.
     """
 
     def __init__(self) -> None:
@@ -50,9 +52,7 @@ class Status:
         self.began = self.said = time.monotonic()
 
     def tell(self, progress: str) -> None:
-        """Show how far it has come: on the bar, else in a log line after ten seconds, and then one
-        a minute.
-        """
+        """Show progress on the bar, else in a log line after ten seconds and then every minute."""
         now = time.monotonic()
         if self.bar is not None:
             if now - self.began > SLOW / 10:
@@ -67,7 +67,7 @@ class Status:
 def steps_with_bar(
     done: Progress, total: int, log_every: int, bar: bool, status: Status
 ) -> Iterator[int]:
-    """The step numbers from ``done.step`` on."""
+    """Yield the step numbers from ``done.step`` on, and show a bar or log lines between them."""
     first, seconds, every = done.step, done.seconds, max(log_every, total // 20)
     said = seconds
     with tqdm(total=total, initial=first, disable=not bar, dynamic_ncols=True) as shown:
@@ -78,16 +78,16 @@ def steps_with_bar(
             status.bar = None
             shown.update()
             if done.step % log_every == 0:
-                shown.set_postfix_str(brief(done.means), refresh=False)
+                shown.set_postfix_str(_brief(done.means), refresh=False)
             waited = done.seconds - said >= QUIET and done.step % log_every == 0
             if not bar and (done.step % every == 0 or done.step == total or waited):
                 said = done.seconds
                 left = (done.seconds - seconds) / (done.step - first) * (total - done.step)
                 left = min(left, max(0.0, status.left()))
                 ends = f"  {left:.0f} s left" if left < FORESEEN else ""
-                log.info("step %d/%d  %s%s", done.step, total, brief(done.means), ends)
+                log.info("step %d/%d  %s%s", done.step, total, _brief(done.means), ends)
 
 
-def brief(means: dict[str, float]) -> str:
-    """What a bar has room for."""
+def _brief(means: dict[str, float]) -> str:
+    """Return the few means that a bar has room for."""
     return "  ".join(f"{label} {form(means[tag])}" for tag, label, form in SHOWN if tag in means)
