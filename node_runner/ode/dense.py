@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from .dynamo import run_eagerly
-from .gradients.again import FirstOrder
+from .gradients.double_backward import FirstDerivativeOnly
 from .problem import Problem
-from .protocol import Solves
-from .recording import KeptStep, Recording, read, record
+from .protocol import SolverProtocol
+from .recording import StepRecorder, StoredStep, read, record
 from .state import State
 from .stats import Stats
-from .times import NO_SECOND
+from .time_gradients import NO_SECOND_DERIVATIVES
 
 SLACK = 4  # rounding units by which a time may miss the interval: a float32 0.1 is above 0.1
 
@@ -42,9 +42,9 @@ class DenseSolution:
     (torch.Size([3]), torch.Size([2, 3]), torch.Size([5, 3]))
     """
 
-    solver: Solves
+    solver: SolverProtocol
     problem: Problem
-    recording: Recording
+    recording: StepRecorder
     differentiable: bool
 
     @property
@@ -129,17 +129,19 @@ class DenseSolution:
         zero = torch.cat([difference(self.recording.steps[n], t[i]) for n, i in groups.items()])
         moved = flat + zero[back.to(zero.device)]
         return (
-            moved if self.recording.graph else FirstOrder.apply(NO_SECOND.format("time t"), moved)
+            moved
+            if self.recording.graph
+            else FirstDerivativeOnly.apply(NO_SECOND_DERIVATIVES.format("time t"), moved)
         )
 
 
-def difference(step: KeptStep, t: Tensor) -> Tensor:
+def difference(step: StoredStep, t: Tensor) -> Tensor:
     """y(t) less the same at t detached: zero, with the derivatives in t."""
     t = t.to(device=step.y0.device)
     return step.at_tensor(t) - step.at_tensor(t.detach())
 
 
-def solve_dense(solver: Solves, problem: Problem) -> DenseSolution:
+def solve_dense(solver: SolverProtocol, problem: Problem) -> DenseSolution:
     """Solve, keeping every step.
 
     Raises:
@@ -147,5 +149,5 @@ def solve_dense(solver: Solves, problem: Problem) -> DenseSolution:
             strategy does not know of.
         SolverError: if the solve cannot reach ts[-1].
     """
-    recording = Recording(solver)
+    recording = StepRecorder(solver)
     return DenseSolution(solver, problem, recording, record(solver, recording, problem))

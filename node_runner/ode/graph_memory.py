@@ -80,7 +80,7 @@ class GraphMemory:
             component="no component: memory is at its end, not accuracy",
             steps=(self.steps, rejected),
             cause=f"the graph of {self.steps} steps, of {self.each / 2**20:.3g} MiB each, exceeds "
-            f"gradient.max_mib of {bound}{share}",
+            f"max_mib of {bound}{share}",
             advice=(
                 "gradient=replay (Replay()), which holds one state a step",
                 "a smaller learning rate, a larger tolerance or a larger step_size, if so many "

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .loop import Path, Step
+from .error_norm import ErrorNorm, Tolerances
+from .integration import Integration, Step
 from .problem import Problem
 from .state import Layout
 from .stats import Counts
 from .stepper import Method, Rates
-from .tolerance import Norm, Tolerances
 
 OnAccept = Callable[[Step, list[float], bool], None]
 
@@ -41,10 +41,17 @@ class Integrator(Protocol):
         it, and whether it ends on one.
         """
 
-    def path(
-        self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
-    ) -> Path:
-        """A path from (t, y) with this solver's method and step control."""
+    def start_integration(
+        self,
+        f: Rates,
+        layout: Layout,
+        t: float,
+        y: Tensor,
+        norm: ErrorNorm,
+        counts: Counts,
+        graph: bool,
+    ) -> Integration:
+        """A integration from (t, y) with this solver's method and step control."""
 
 
 class Gradient(Protocol):
@@ -59,7 +66,7 @@ class Gradient(Protocol):
         """
 
 
-class Solves(Integrator, Protocol):
+class SolverProtocol(Integrator, Protocol):
     """A solver with its gradient policy: what dense output, events and engines see of it."""
 
     gradient: Gradient
@@ -67,8 +74,8 @@ class Solves(Integrator, Protocol):
     first_step: float | None
     max_steps: int
 
-    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
-        """The path that starts the problem."""
+    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Integration:
+        """The integration that starts the problem."""
 
     def explain(self, problem: Problem) -> None:
         """Raise a SolverError that tells where a fixed-step solve went wrong."""

@@ -28,7 +28,7 @@ class Stages(Protocol):
         """Keep the rates of stage i."""
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        """y + dt sum_j a_ij k_j, shape (fed_width,) or (width,): what f sees at stage i, an extra
+        """y + dt sum_j a_ij k_j, shape (state_size,) or (width,): what f sees at stage i, an extra
         one too.
         """
 
@@ -44,7 +44,7 @@ class Stages(Protocol):
     def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
         """The same for weights that may themselves require a gradient, shape (rows, rates)."""
 
-    def held(self) -> Stages:
+    def frozen(self) -> Stages:
         """These rates as they are now, for as long as they are wanted."""
 
     def rate(self, i: int) -> Tensor:
@@ -81,7 +81,7 @@ def version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-class OwnRates:
+class UnaliasedRates:
     """Rates that stay as they are although f may write again to the tensor that it returned.
 
     A tensor that f has filled in place is copied, and so are all where the second evaluation
@@ -134,7 +134,7 @@ class Tape:
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
         self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
-        self.own = OwnRates()
+        self.own = UnaliasedRates()
 
     def put(self, i: int, rates: list[Tensor]) -> None:
         self.k[i] = self.own(self.layout.flatten(rates))
@@ -161,7 +161,7 @@ class Tape:
     def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
         return torch.addmm(y, weights, torch.stack(self.k), alpha=dt)
 
-    def held(self) -> Stages:
+    def frozen(self) -> Stages:
         held = copy(self)
         held.k = list(self.k)
         return held
@@ -183,8 +183,8 @@ class Buffer:
         # Zeros, not garbage: a row that a combination skips over with weight 0 must not be NaN.
         self.k = torch.zeros(tableau.rates, layout.width, dtype=layout.dtype, device=layout.device)
         self.rows = self.k.unbind()
-        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.alone else []
-        fed = self.k[:, : layout.fed_width]
+        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.one_entry else []
+        fed = self.k[:, : layout.state_size]
         runs = coefficients(tableau, layout.dtype, layout.device)
         self.inputs = [views(fed, row) for row in runs[:-2]]
         self.b, self.b_error = views(self.k, runs[-2]), views(self.k, runs[-1])
@@ -196,7 +196,7 @@ class Buffer:
             torch.cat([rate.reshape(-1) for rate in rates], out=self.rows[i])
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        return weigh(y if self.shaped else y[: self.layout.fed_width], self.inputs[i], dt)
+        return weigh(y if self.shaped else y[: self.layout.state_size], self.inputs[i], dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         return weigh(y, self.b, dt)
@@ -211,7 +211,7 @@ class Buffer:
     def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
         return torch.addmm(y, weights, self.k, alpha=dt)
 
-    def held(self) -> Stages:
+    def frozen(self) -> Stages:
         held = Tape(self.tableau, self.layout)
         held.k = list(self.k.clone().unbind())
         return held

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from .error_norm import ErrorNorm
 from .state import Layout
-from .tolerance import Norm
 
 Rates = Callable[[int | None, float, Tensor], list[Tensor]]
 """f on the flat state: (stage, t, y) -> the rates of all entries. ``stage`` tells which stage of a
@@ -54,7 +54,7 @@ class StepFailed(Exception):
 class Interpolant(Protocol):
     """The solution inside one accepted step from (t0, y0) to (t1, y1), until the next attempt."""
 
-    def kept(self) -> Interpolant:
+    def frozen(self) -> Interpolant:
         """The same for as long as is wanted."""
 
     def at(self, times: list[float]) -> Tensor:
@@ -120,7 +120,7 @@ class Method(Protocol):
     variable: bool
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> Stepper:
         """A solve by this method.
 

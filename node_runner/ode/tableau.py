@@ -13,7 +13,7 @@ order it claims.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import fsum, prod
@@ -59,6 +59,7 @@ class Tableau:
     extra: tuple[tuple[float, Row], ...] = ()
 
     def __post_init__(self) -> None:
+        to_tuples(self)
         s = self.stages
         if [len(row) for row in self.a] != list(range(s)) or len(self.c) != s:
             raise ValueError(
@@ -175,6 +176,18 @@ class Tableau:
                 self.interpolant_order,
                 theta,
             )
+
+
+def to_tuples(tableau: object) -> None:
+    """Replace the lists of a tableau, such as those of a yaml file, by tuples of floats."""
+    for field in fields(tableau):
+        value = getattr(tableau, field.name)
+        if isinstance(value, Sequence):
+            object.__setattr__(tableau, field.name, _as_row(value))
+
+
+def _as_row(value: object) -> object:
+    return tuple(map(_as_row, value)) if isinstance(value, Sequence) else float(value)
 
 
 def check_order(

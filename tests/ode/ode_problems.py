@@ -70,7 +70,7 @@ def accepted_steps(solver, f, y0, ts, weights=(1.0,)):
     """(t0, t1) of each accepted step."""
     steps = []
     layout = Layout(y0)
-    start = layout.flatten([y0] if layout.single else y0)
+    start = layout.flatten([y0] if layout.is_tensor else y0)
     problem = Problem(f, layout, start, list(ts), list(weights))
     solver.integrate(problem, lambda step, inside, lands: steps.append((step.t0, step.t1)))
     return steps

@@ -168,14 +168,14 @@ def test_backward_pass_may_run_twice(draw):
 
 
 def test_unknown_norm_is_refused():
-    with pytest.raises(ValueError, match="Adjoint norm is 'seminorm', must be 'state' or 'full'"):
+    with pytest.raises(ValueError, match="norm is 'seminorm', must be 'state' or 'full'"):
         Adjoint(norm="seminorm")
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
 @pytest.mark.parametrize("value", [0.0, -1e-3, float("nan")])
 def test_tolerances_that_are_not_positive_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"Adjoint {name} is .* must be positive"):
+    with pytest.raises(ValueError, match=f"{name} is .* must be positive"):
         Adjoint(**{name: value})
 
 

@@ -29,21 +29,21 @@ def test_no_more_states_are_kept_nor_recomputed_at_one_time(states, draw, monkey
     each step but those kept.
     """
     steps, retaken, peak = 200, [], []
-    real = replay.retake
+    real = replay.recompute_state
 
     def counted(context, record, y):
         retaken.append(record)
         return real(context, record, y)
 
-    class Watched(replay.Trail):
+    class Watched(replay.StepHistory):
         def back(self, context, states):
             peak.append(len(states))
             for pair in super().back(context, states):
                 peak.append(len(retaken))
                 yield pair
 
-    monkeypatch.setattr(replay, "retake", counted)
-    monkeypatch.setattr(replay, "Trail", Watched)
+    monkeypatch.setattr(replay, "recompute_state", counted)
+    monkeypatch.setattr(replay, "StepHistory", Watched)
     solver = Solver("rk4", step_size=1 / steps, gradient=Replay(states))
     solution = solver(Net(3), draw(3).requires_grad_(), [0.0, 1.0])
     solution.final.sum().backward()
@@ -71,10 +71,10 @@ def test_a_state_recomputed_is_the_one_that_was_there(name, draw):
         solver.integrate(problem, keep)
         context = type("Context", (), {"solver": solver, "problem": problem, "norm": None})
         for t0, t1, start, end in seen:
-            again = replay.retake(context, replay.Record(t0, t1, [], False), start)
+            again = replay.recompute_state(context, replay.StepRecord(t0, t1, [], False), start)
             assert torch.equal(again, end)
 
 
 def test_less_than_one_state_is_refused():
-    with pytest.raises(ValueError, match=r"gradient.states is 0, must be at least 1"):
+    with pytest.raises(ValueError, match=r"states is 0, must be at least 1"):
         Replay(0)

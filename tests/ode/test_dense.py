@@ -162,7 +162,7 @@ def test_times_in_a_table_are_refused():
 
 
 def test_steps_from_output_to_output_are_refused():
-    with pytest.raises(ValueError, match="solver.step_size is inf.*give a finite step_size"):
+    with pytest.raises(ValueError, match="step_size is inf.*give a finite step_size"):
         Solver("rk4", step_size=float("inf")).dense(logistic, Y0, 0.0, 1.0)
 
 

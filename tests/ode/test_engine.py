@@ -37,7 +37,7 @@ def forgetful():
         pytest.skip(missing)
     torch._dynamo.reset()
     graphs.graphs.clear()
-    graphs.told.clear()
+    graphs._warned.clear()
     torch._dynamo.utils.counters.clear()
 
 

@@ -216,12 +216,12 @@ def test_no_second_solve_is_paid(gradient):
 def test_without_gradients_nothing_is_kept_but_the_last_step(wanted, monkeypatch):
     made = []
 
-    class Seen(events.Recording):
+    class Seen(events.solves.StepRecorder):
         def __init__(self, *args):
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr(events, "Recording", Seen)
+    monkeypatch.setattr(events.solves, "StepRecorder", Seen)
     with torch.set_grad_enabled(wanted):
         hit = Solver(rtol=1e-6, atol=1e-6).event(turn, Y0, 0.0, first, t_end=4.0)
     kept = made[0].steps
@@ -288,7 +288,9 @@ def test_no_graph_where_nothing_wants_one():
 
 
 def test_the_example_of_the_docstring_runs():
-    assert doctest.testmod(events).failed == 0 and doctest.testmod(events).attempted == 5
+    assert (
+        doctest.testmod(events.solves).failed == 0 and doctest.testmod(events.solves).attempted == 5
+    )
 
 
 def test_second_derivatives_are_refused_by_name():

@@ -25,7 +25,7 @@ from torch.fx import GraphModule
 LIMIT = 32  # graphs of one f: methods, shapes, with and without gradient
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:e[+-]?\d+)?(?!\w)")
 log = logging.getLogger(__name__)
-told: set[str] = set()
+_warned: set[str] = set()
 
 
 class ChangingNumber(Exception):
@@ -123,7 +123,7 @@ class Graph:
             self.broken = True
             number = changing_number(error)
             self.family.changing = number is not None
-            tell(f"{name_of(f)} cannot be compiled: {number or reason(error)}")
+            warn_once(f"{name_of(f)} cannot be compiled: {number or reason(error)}")
             return None
 
 
@@ -137,7 +137,7 @@ def find(
     nothing can be compiled.
     """
     if (missing := no_compiler()) is not None:
-        tell(missing)
+        warn_once(missing)
         return None
     found = graphs.setdefault(identity(f), Graphs())
     if found.changing:
@@ -145,7 +145,9 @@ def find(
     key = key, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     if key not in found:
         if len(found) == LIMIT:
-            tell(f"{name_of(f)} has {LIMIT} compiled graphs of other shapes or methods already")
+            warn_once(
+                f"{name_of(f)} has {LIMIT} compiled graphs of other shapes or methods already"
+            )
             return None
         found[key] = Graph(make(), found, **options)
     return found[key]
@@ -197,10 +199,10 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(lines[:2])}"[:300]
 
 
-def tell(cause: str) -> None:
-    """Once a cause."""
-    if cause not in told:
-        told.add(cause)
+def warn_once(cause: str) -> None:
+    """NotDifferentiable a cause."""
+    if cause not in _warned:
+        _warned.add(cause)
         log.warning("solver.engine=compiled falls back to eager: %s", cause)
 
 

@@ -39,7 +39,7 @@ class AdjointField:
     ) -> tuple[list[Tensor], list[Tensor | None]]:
         """Rates of y and a, and a^T df/dtheta where it is wanted."""
         layout = self.problem.layout
-        n = layout.fed_width
+        n = layout.state_size
         with torch.enable_grad():
             # Detached: the backward solve must not extend the graph of the forward one.
             y = flat[:n].detach().requires_grad_()
@@ -56,7 +56,7 @@ class AdjointField:
                 (decay,), gradients = self.vjp(results, [y], known, tensors=uses_params)
                 gradients = gradients if uses_params else []
         decay = torch.zeros_like(y) if decay is None else decay.neg()
-        return [*(rate.detach() for rate in found[: layout.fed]), decay], gradients
+        return [*(rate.detach() for rate in found[: layout.num_entries]), decay], gradients
 
 
 class BackwardField(AdjointField):
@@ -149,7 +149,7 @@ class QuadratureField(AdjointField):
 
     def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
         (*rates, decay), gradients = self.evaluate(stage, t, flat, bool(self.vjp.tensors))
-        decays = self.problem.layout.entries(decay)[: self.problem.layout.fed]
+        decays = self.problem.layout.entries(decay)[: self.problem.layout.num_entries]
         found = gradients or [None] * len(self.vjp.tensors)
         sums = [
             torch.zeros(shape, dtype=flat.dtype, device=flat.device)

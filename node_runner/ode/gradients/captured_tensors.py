@@ -180,7 +180,7 @@ def solve_without_graph(
     Args:
         name: The gradient strategy, for messages.
         problem: The problem.
-        integrate: Solves a problem.
+        integrate: SolverProtocol a problem.
         strict: See ``CapturedTensors``.
 
     Raises:
@@ -195,11 +195,11 @@ def solve_without_graph(
         rhs.captured = CapturedTensors(rhs, problem.params, problem.given, strict)
     captured = rhs.captured
 
-    def guard(f: RightSide, params: Sequence[Tensor]) -> CapturedTensorCheck:
+    def wrap_rhs(f: RightSide, params: Sequence[Tensor]) -> CapturedTensorCheck:
         return CapturedTensorCheck(captured, f, name)
 
     with torch.no_grad():
-        outputs = integrate(replace(problem, y0=problem.y0.detach(), guard=guard))
+        outputs = integrate(replace(problem, y0=problem.y0.detach(), wrap_rhs=wrap_rhs))
     refuse_tangents(name, outputs)
     captured.snapshot = TensorSnapshot(rhs.f)
     return [outputs], captured

@@ -30,7 +30,7 @@ class Direct:
     def __init__(self, max_mib: float | None = None) -> None:
         if max_mib is not None and not max_mib > 0:
             raise ValueError(
-                f"gradient.max_mib is {max_mib!r}, must be positive, or null for three quarters of "
+                f"max_mib is {max_mib!r}, must be positive, or null for three quarters of "
                 "what is free"
             )
         self.max_mib = max_mib

@@ -29,10 +29,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
-from ..step import OwnRates
+from ..step import UnaliasedRates
 from ..stepper import Attempt, Diagnosis, Interpolant, Rates, Stepper, rates_diagnosed
-from ..tolerance import Norm
 
 __all__ = ["Adams", "HistoryPolynomial", "RateHistory", "adams_weights", "scaled_times"]
 
@@ -74,7 +74,7 @@ class Adams:
             raise ValueError(f"order is {self.order!r}, must be an integer from 1 to {MAX_ORDER}")
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> Stepper:
         """Return the stepper of one solve."""
         return AdamsStepper(self, f, layout, norm, graph)
@@ -104,7 +104,9 @@ class AdamsStepper:
         growth: factor for the next step, chosen with its order.
     """
 
-    def __init__(self, method: Adams, f: Rates, layout: Layout, norm: Norm, graph: bool) -> None:
+    def __init__(
+        self, method: Adams, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool
+    ) -> None:
         self.f, self.layout, self.norm, self.max_order = f, layout, norm, int(method.order)
         self.history = RateHistory.of(layout, self.max_order, graph)
         self.matrices: dict[tuple[Nodes, int], Tensor] = {}
@@ -152,7 +154,7 @@ class AdamsStepper:
         """The corrector's polynomial: its rates are f(t1, p) and those of the history."""
         trial, k = self.trial, self.exponent - 1
         return HistoryPolynomial(
-            trial.t0, trial.t1, trial.y0, self.history.kept(k), (1.0, *trial.nodes[:k])
+            trial.t0, trial.t1, trial.y0, self.history.frozen(k), (1.0, *trial.nodes[:k])
         )
 
     def diagnose(self) -> Diagnosis:
@@ -187,11 +189,11 @@ class AdamsStepper:
         as if all steps had been of this size.
         """
         trial = self.trial
-        allowed = self.norm.allowed(trial.y0, trial.y1)
+        allowed = self.norm.scale(trial.y0, trial.y1)
         scaled = [trial.defect / allowed]
         if len(trial.matrix) > 2:
             scaled += _defects(trial).div_(allowed).unbind()
-        ratios = self.norm.ratios(*scaled)  # synchronises
+        ratios = self.norm.error_ratios(*scaled)  # synchronises
         size, factors = abs(trial.t1 - trial.t0), trial.weights.estimates
         return {j: size * factors[j] * r for j, r in zip(factors, ratios, strict=True)}
 
@@ -378,7 +380,7 @@ class RateHistory(Protocol):
     def newest(self, n: int) -> Tensor:
         """The newest n rates, shape (n, width), until the next ``advance``."""
 
-    def kept(self, n: int) -> Tensor:
+    def frozen(self, n: int) -> Tensor:
         """The rate ahead and the newest n, shape (n + 1, width), which nothing changes later."""
 
     def clear(self) -> None:
@@ -389,7 +391,7 @@ class _GraphHistory:
     """Rates with their graph, as a list."""
 
     def __init__(self, layout: Layout, length: int) -> None:
-        self.layout, self.own = layout, OwnRates()
+        self.layout, self.own = layout, UnaliasedRates()
         self.rates: deque[Tensor] = deque(maxlen=length)
         self.times: deque[float] = deque(maxlen=length)
         self.ahead: Tensor | None = None
@@ -405,7 +407,7 @@ class _GraphHistory:
     def newest(self, n: int) -> Tensor:
         return torch.stack([*self.rates][:n])
 
-    def kept(self, n: int) -> Tensor:
+    def frozen(self, n: int) -> Tensor:
         return torch.stack([self.ahead, *self.rates][: n + 1])
 
     def clear(self) -> None:
@@ -423,7 +425,7 @@ class _BufferHistory:
         rows = length + SPARE_ROWS
         self.k = torch.zeros(rows, layout.width, dtype=layout.dtype, device=layout.device)
         self.rows = self.k.unbind()
-        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.alone else []
+        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.one_entry else []
         self.times: deque[float] = deque(maxlen=length)
         self.first = rows  # row of the newest
 
@@ -446,7 +448,7 @@ class _BufferHistory:
     def newest(self, n: int) -> Tensor:
         return self.k[self.first : self.first + n]
 
-    def kept(self, n: int) -> Tensor:
+    def frozen(self, n: int) -> Tensor:
         return self.k[self.first - 1 : self.first + n].clone()
 
     def clear(self) -> None:
@@ -472,7 +474,7 @@ class HistoryPolynomial:
     def __init__(self, t0: float, t1: float, y0: Tensor, rates: Tensor, nodes: Nodes) -> None:
         self.t0, self.dt, self.y0, self.rates, self.nodes = t0, t1 - t0, y0, rates, nodes
 
-    def kept(self) -> HistoryPolynomial:
+    def frozen(self) -> HistoryPolynomial:
         return self
 
     def at(self, times: list[float]) -> Tensor:

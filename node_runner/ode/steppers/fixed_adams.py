@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
 from ..stepper import Attempt, Diagnosis, Interpolant, Rates, StepFailed, Stepper, rates_diagnosed
-from ..tolerance import Norm
 from ..transforms import values_of
 from .adams import HistoryPolynomial, RateHistory, adams_weights, scaled_times
 from .hermite import Hermite
@@ -96,7 +96,7 @@ class FixedAdams:
         return self.order
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> Stepper:
         """Return the stepper of one solve."""
         return FixedAdamsStepper(self, f, layout, graph)
@@ -147,10 +147,10 @@ class FixedAdamsStepper:
         t0, t1, y0, y1 = self.step
         if not self.used:
             self._evaluate_end()
-            end, start = self.history.kept(1)
+            end, start = self.history.frozen(1)
             return Hermite(t0, t1, y0, y1, start, end)
         nodes = scaled_times(self.history.times, t0, t1, self.used)
-        rates = self.history.kept(self.used)  # after that of the iterate before y1
+        rates = self.history.frozen(self.used)  # after that of the iterate before y1
         if not self.method.corrects:
             return HistoryPolynomial(t0, t1, y0, rates[1:], nodes)
         return HistoryPolynomial(t0, t1, y0, rates, (1.0, *nodes))

@@ -56,7 +56,7 @@ class Hermite:
         longer.terms = torch.cat([self.terms, torch.stack([first, second])])
         return longer
 
-    def kept(self) -> Hermite:
+    def frozen(self) -> Hermite:
         return self
 
     def at(self, times: list[float]) -> Tensor:

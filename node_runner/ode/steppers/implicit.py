@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
 from ..step import combined
 from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tableau import Row
-from ..tolerance import Norm
 from ..transforms import refuse_functorch
 from .hermite import Hermite, refined
 from .implicit_tableau import ImplicitTableau
@@ -62,7 +62,7 @@ class ImplicitRungeKutta(RungeKutta):
         return self.tableau.adaptive and not self.fixed
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> ImplicitStepper:
         """A solve by this method; see ``stepper.Method``.
 
@@ -220,10 +220,10 @@ class ImplicitStepper:
         k: list[Tensor],
         z: Tensor | None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Points (m, fed_width) of the stages of a block, and their rates; z is the point before
+        """Points (m, state_size) of the stages of a block, and their rates; z is the point before
         them, None for y.
         """
-        stages, fed, dt = range(*block), self.layout.fed_width, t1 - t0
+        stages, fed, dt = range(*block), self.layout.state_size, t1 - t0
         known = [rate[:fed] for rate in k]
         base = torch.stack([combined(y[:fed], known, self.tableau.a[i], dt) for i in stages])
         times = [self._time(i, t0, t1) for i in stages]
@@ -242,7 +242,7 @@ class ImplicitStepper:
 
     @torch.no_grad()
     def _guess(self, stage: int, base: Tensor, scale: Tensor, k: list[Tensor], z: Tensor) -> Tensor:
-        """Points whose rates follow those of the stages before, shape (m, fed_width). With fixed
+        """Points whose rates follow those of the stages before, shape (m, state_size). With fixed
         steps, which may be too long for that, the point of the last stage.
         """
         if not (self.method.adaptive and k):
@@ -253,10 +253,10 @@ class ImplicitStepper:
     def _with_quadratures(
         self, stages: range, times: list[float], points: Tensor, rates: Tensor
     ) -> list[Tensor]:
-        """The rates (m, fed_width) of a block, those of quadratures, which are f's, behind them."""
-        if self.layout.width == self.layout.fed_width:
+        """Append the rates of quadratures, f's own, to the rates (m, state_size) of a block."""
+        if self.layout.width == self.layout.state_size:
             return list(rates.unbind())
-        fed, found = self.layout.fed_width, []
+        fed, found = self.layout.state_size, []
         for i, t, point, rate in zip(stages, times, points, rates, strict=True):
             found.append(torch.cat([rate, self._evaluate(i, t, point)[fed:]]))
         return found
@@ -284,7 +284,7 @@ class ImplicitStepper:
         error = combined(None, [rate.detach() for rate in k], self.tableau.b_error, 1.0)
         if not self.tableau.filter:
             return error
-        fed = self.layout.fed_width
+        fed = self.layout.state_size
         return torch.cat([self.newton.damped(error[:fed], self.tableau.filter * dt), error[fed:]])
 
 

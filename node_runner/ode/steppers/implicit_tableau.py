@@ -12,6 +12,7 @@ from ..tableau import (
     density,
     inner_points,
     rooted_trees,
+    to_tuples,
     vertices,
     weighted,
 )
@@ -54,6 +55,7 @@ class ImplicitTableau:
     bump: Row | None = None
 
     def __post_init__(self) -> None:
+        to_tuples(self)
         s = len(self.b)
         if len(self.c) != s or [len(row) for row in self.a] != [s] * s:
             raise ValueError(

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..errors import changed_in_place, unknown_name
-from ..gradients.again import Once
+from ..gradients.double_backward import NotDifferentiable
 from ..state import Layout
 from ..step import version
 from ..stepper import Attempt, Diagnosis, Rates, StepFailed
-from ..tolerance import Norm
 from ..transforms import refuse_functorch, refuse_tangents
 
 __all__ = ["SciPy"]
@@ -69,7 +69,7 @@ class SciPy:
         return f"scipy_solver {self.solver}"
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> SciPyStepper:
         """A solve by this method; see ``stepper.Method``."""
         refuse_functorch(self.name, OTHER)
@@ -79,7 +79,9 @@ class SciPy:
 class SciPyStepper:
     """One solve; keeps SciPy's answer to the last step."""
 
-    def __init__(self, method: SciPy, f: Rates, layout: Layout, norm: Norm, graph: bool) -> None:
+    def __init__(
+        self, method: SciPy, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool
+    ) -> None:
         self.method, self.f, self.layout, self.norm, self.graph = method, f, layout, norm, graph
         self.found: SciPyInterpolant | None = None
         self.uses: list[Tensor] = []  # what a gradient would have to go through
@@ -137,7 +139,7 @@ class SciPyStepper:
 
     def refusing(self, y: Tensor) -> Tensor:
         """y, whose gradient says that there is none."""
-        return Once.apply(REFUSAL, y.detach(), *self.uses)[0] if self.uses else y
+        return NotDifferentiable.apply(REFUSAL, y.detach(), *self.uses)[0] if self.uses else y
 
     def accept(self) -> None:
         """Nothing is carried over."""
@@ -163,7 +165,7 @@ class SciPyInterpolant:
     def __init__(self, stepper: SciPyStepper, sol: Any, y0: Tensor) -> None:
         self.stepper, self.sol, self.y0 = stepper, sol, y0
 
-    def kept(self) -> SciPyInterpolant:
+    def frozen(self) -> SciPyInterpolant:
         return self
 
     def at(self, times: list[float]) -> Tensor:

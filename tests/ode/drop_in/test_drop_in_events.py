@@ -1,4 +1,4 @@
-"""Solves that end at an event: which, when, and the gradient of when."""
+"""SolverProtocol that end at an event: which, when, and the gradient of when."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_gradients_of_gradients_are_refused():
 
 @pytest.mark.parametrize("given", [True, False])
 def test_an_event_that_never_comes_ends_the_solve(given, monkeypatch):
-    monkeypatch.setattr(torchdiffeq, "MOST_STEPS", 69)
+    monkeypatch.setattr(torchdiffeq, "MAX_STEPS", 69)
     with pytest.raises(SolverError, match="cap of 50" if given else "cap of 70"):
         odeint(
             lambda t, y: torch.cos(10 * t) * y,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from node_runner.ode.control import FixedControl, PIControl
+from node_runner.ode.error_norm import ErrorNorm
 from node_runner.ode.rhs import Rhs
 from node_runner.ode.state import Layout, Quadrature, RightSide
 from node_runner.ode.stats import Counts
 from node_runner.ode.stepper import Interpolant, Stepper
 from node_runner.ode.steppers.implicit import ImplicitRungeKutta
-from node_runner.ode.tolerance import Norm
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Solve:
     def __post_init__(self) -> None:
         self.layout = Layout(self.y0, self.quadratures)
         rhs = Rhs(self.f, self.layout.device)
-        self.norm = Norm(
+        self.norm = ErrorNorm(
             self.layout, self.tolerance, 1e-3 * self.tolerance, [1.0] * len(self.layout.sizes)
         )
         entries = self.y0 if isinstance(self.y0, tuple) else (self.y0,)
@@ -73,7 +73,7 @@ class Solve:
 
     def accepts(self, control: PIControl, dt: float, y: Tensor, attempt: object) -> bool:
         with torch.no_grad():
-            ratio = self.norm.ratios(attempt.error / self.norm.allowed(y, attempt.y1))[0]
+            ratio = self.norm.error_ratios(attempt.error / self.norm.scale(y, attempt.y1))[0]
         return control.judge(dt, dt * ratio)
 
 

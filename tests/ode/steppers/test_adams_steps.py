@@ -12,13 +12,13 @@ import torch
 from scipy.integrate import ode, solve_ivp
 
 from node_runner.ode.control import FixedControl, PIControl
+from node_runner.ode.error_norm import ErrorNorm
 from node_runner.ode.rhs import Rhs
 from node_runner.ode.state import Layout, Quadrature, RightSide
 from node_runner.ode.stats import Counts
 from node_runner.ode.stepper import Attempt, Interpolant, StepFailed
 from node_runner.ode.steppers.adams import Adams, adams_weights, scaled_times
 from node_runner.ode.steppers.fixed_adams import FixedAdams
-from node_runner.ode.tolerance import Norm
 
 F64 = torch.float64
 TOLERANCES = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
@@ -77,10 +77,10 @@ class Solve(NamedTuple):
 def solve(method, f, y0, t, end, *, tol=1e-6, size=None, graph=False, quadratures=()):
     """A small loop over a stepper, with the control of the core."""
     layout, counts = Layout(y0, quadratures), Counts()
-    norm = Norm(layout, tol, tol, [1.0] * len(layout.sizes))
+    norm = ErrorNorm(layout, tol, tol, [1.0] * len(layout.sizes))
     rates = RightSide(Rhs(f, layout.device), layout, counts)
     stepper = method.start(rates, layout, norm, graph)
-    entries = [y0] if layout.single else list(y0)
+    entries = [y0] if layout.is_tensor else list(y0)
     y = layout.start([*entries, *(q.start for q in quadratures)])
     first = min(0.1 * math.sqrt(tol), abs(end - t))
     control = FixedControl(size) if size else PIControl(first, method.exponent)
@@ -106,7 +106,7 @@ def solve(method, f, y0, t, end, *, tol=1e-6, size=None, graph=False, quadrature
 
 @torch.no_grad()
 def judged(control, stepper, norm, t, t1, y, attempt):
-    ratio = abs(t1 - t) * norm.ratios(attempt.error / norm.allowed(y, attempt.y1))[0]
+    ratio = abs(t1 - t) * norm.error_ratios(attempt.error / norm.scale(y, attempt.y1))[0]
     control.order, control.proposed = stepper.exponent, control.dt
     return control.judge(abs(t1 - t), ratio)
 
@@ -288,7 +288,7 @@ def test_float32(precision):
 
 def test_step_reads_the_device_once_besides_its_judgement(reads):
     layout, y = Layout(torch.ones(3, dtype=F64)), torch.ones(3, dtype=F64)
-    norm = Norm(layout, 1e-6, 1e-6, [1.0])
+    norm = ErrorNorm(layout, 1e-6, 1e-6, [1.0])
     rates = RightSide(Rhs(bend, y.device), layout, Counts())
     stepper, t = Adams().start(rates, layout, norm, False), 0.0
     for _ in range(20):
@@ -300,7 +300,7 @@ def test_step_reads_the_device_once_besides_its_judgement(reads):
 
 def test_restart_forgets_the_history():
     layout, y0 = Layout(torch.ones(2, dtype=F64)), torch.ones(2, dtype=F64)
-    counts, norm = Counts(), Norm(layout, 1e-6, 1e-6, [1.0])
+    counts, norm = Counts(), ErrorNorm(layout, 1e-6, 1e-6, [1.0])
     rates = RightSide(Rhs(lambda t, y: -y, y0.device), layout, counts)
     fresh = Adams().start(rates, layout, norm, False)
     used = Adams().start(rates, layout, norm, False)

@@ -13,12 +13,12 @@ from scipy.integrate import solve_ivp
 from torch.autograd import forward_ad
 
 from node_runner.ode.control import PIControl
+from node_runner.ode.error_norm import ErrorNorm
 from node_runner.ode.rhs import Rhs
 from node_runner.ode.state import Layout, Quadrature, RightSide
 from node_runner.ode.stats import Counts
 from node_runner.ode.stepper import StepFailed
 from node_runner.ode.steppers.bdf import BDF, Differences
-from node_runner.ode.tolerance import Norm
 
 RATES = torch.tensor([0.02, 0.04, 0.06, 0.08], dtype=torch.float64)  # of Robertson's first reaction
 # Test Set for IVP Solvers (Mazzia, Magherini, 2008), VDPOL: the state at t = 2000.
@@ -45,7 +45,7 @@ class Solve:
 def begin(f, y0, tol=(1e-6, 1e-6), method=None, quadratures=(), graph=False, weights=None):
     layout, counts = Layout(y0, quadratures), Counts()
     weights = [1.0] * len(layout.sizes) if weights is None else weights
-    norm = Norm(layout, *tol, weights)
+    norm = ErrorNorm(layout, *tol, weights)
     right = RightSide(Rhs(f, y0.device), layout, counts)
     stepper = (method or BDF()).start(right, layout, norm, graph)
     return stepper, norm, counts, layout.start([y0, *(q.start for q in quadratures)])
@@ -60,7 +60,7 @@ def solve(f, y0, span, first=1e-4, **options):
         try:
             attempt = stepper.attempt(t, t1, y)
             with torch.no_grad():
-                ratio = size * norm.ratios(attempt.error / norm.allowed(y, attempt.y1))[0]
+                ratio = size * norm.error_ratios(attempt.error / norm.scale(y, attempt.y1))[0]
         except StepFailed:
             ratio = inf
         control.order = stepper.exponent

@@ -10,12 +10,12 @@ from torch import Tensor
 SIDES = (0.0, -8.0, 8.0, -64.0, 64.0)  # units of rounding from the event
 
 
-def as_numbers(g: Tensor, dtype: torch.dtype) -> Tensor:
+def to_numbers(g: Tensor, dtype: torch.dtype) -> Tensor:
     """Values of a condition, of shape (K,); False is -1 and True 1."""
     return 2 * g.to(dtype) - 1 if g.dtype == torch.bool else g.to(dtype)
 
 
-def with_slope(
+def value_and_slope(
     g: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor, rate: Tensor
 ) -> tuple[Tensor, float]:
     """g at (t, y), with its graph in y and in what else it uses, and its slope along the solution.

@@ -19,7 +19,7 @@ Tolerances = float | Sequence[float | Tensor]
 
 
 @dataclass
-class Norm:
+class ErrorNorm:
     """The error ratio: max over entries of weight * RMS(error / (atol + rtol max(|y0|, |y1|))).
 
     The RMS runs over the whole batch, so that NFE depends on it (Hairer, Norsett, Wanner, II.4, eq.
@@ -42,22 +42,22 @@ class Norm:
     extra: Callable[[], Tensor] | None = None
     error_norm: Callable[[Sequence[Tensor]], Tensor] | None = None
     states: int = 1
-    scales: list[float] = field(init=False)
+    factors: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
         self.rtol = per_entry("rtol", self.rtol, self.layout)
         self.atol = per_entry("atol", self.atol, self.layout)
-        self.scales = [
+        self.factors = [
             w / sqrt(max(1, size)) for w, size in zip(self.weights, self.layout.sizes, strict=True)
         ]
         if self.error_norm is not None:
-            self.scales[: self.layout.fed] = [1.0] * self.states
+            self.factors[: self.layout.num_entries] = [1.0] * self.states
 
-    def allowed(self, y0: Tensor, y1: Tensor) -> Tensor:
+    def scale(self, y0: Tensor, y1: Tensor) -> Tensor:
         """atol + rtol max(|y0|, |y1|), shape (width,)."""
         return torch.addcmul(self.atol, torch.maximum(y0.abs(), y1.abs()), self.rtol)
 
-    def ratios(self, *vectors: Tensor, extra: bool = False) -> list[float]:
+    def error_ratios(self, *vectors: Tensor, extra: bool = False) -> list[float]:
         """Weighted RMS of each entry of each scaled vector, then the maximum over entries: the one
         read of a step.
         """
@@ -66,9 +66,9 @@ class Norm:
         if extra and self.extra is not None:
             norms = torch.cat([norms.reshape(-1), self.extra()])
         values = values_of(norms.reshape(-1))  # synchronises
-        n = len(self.scales)
+        n = len(self.factors)
         found = [
-            worst([v * s for v, s in zip(values[i : i + n], self.scales, strict=True)])
+            worst([v * s for v, s in zip(values[i : i + n], self.factors, strict=True)])
             for i in range(0, n * len(vectors), n)
         ]
         if extra and self.extra is not None:
@@ -78,20 +78,20 @@ class Norm:
     def norms(self, flat: Tensor) -> list[Tensor]:
         """Of each entry, 0-dim, before they are scaled."""
         if self.error_norm is not None:
-            return self.own_norms(flat)
-        if self.layout.alone:
+            return self.custom_norms(flat)
+        if self.layout.one_entry:
             return [torch.linalg.vector_norm(flat)]
         return [torch.linalg.vector_norm(part) for part in flat.split(self.layout.sizes)]
 
-    def own_norms(self, flat: Tensor) -> list[Tensor]:
+    def custom_norms(self, flat: Tensor) -> list[Tensor]:
         """By ``error_norm``, and of each quadrature."""
-        entries, fed = self.layout.entries(flat), self.layout.fed
+        entries, fed = self.layout.entries(flat), self.layout.num_entries
         each = fed // self.states
         own = [self.error_norm(entries[i : i + each]) for i in range(0, fed, each)]
         for norm in own:
             if not isinstance(norm, (int, float)) and getattr(norm, "numel", lambda: 0)() != 1:
                 seen = f"shape {tuple(norm.shape)}" if isinstance(norm, Tensor) else repr(norm)
-                raise OptionError(f"solver.error_norm returned {seen}, must return one number")
+                raise OptionError(f"error_norm returned {seen}, must return one number")
         return [
             *(torch.as_tensor(norm).abs().reshape(()).to(flat) for norm in own),
             *map(torch.linalg.vector_norm, entries[fed:]),
@@ -120,7 +120,7 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
         return torch.full((), value, **like)
     if len(value) != len(layout.sizes):
         raise OptionError(
-            f"solver.{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, "
+            f"{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, "
             "then the quadratures')"
         )
     parts = []
@@ -130,12 +130,12 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
             parts.append(each.expand(shape).reshape(-1))
         except RuntimeError:
             raise OptionError(
-                f"solver.{name}[{i}] has shape {tuple(each.shape)}, must broadcast to {shape}"
+                f"{name}[{i}] has shape {tuple(each.shape)}, must broadcast to {shape}"
             ) from None
     return torch.cat(parts)
 
 
-def plain(name: str, value: object) -> Tolerances:
+def as_tolerance(name: str, value: object) -> Tolerances:
     """A number of any library as a float, several as a list of floats and tensors.
 
     Raises:

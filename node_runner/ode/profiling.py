@@ -11,15 +11,15 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from .error_norm import as_list
 from .gradients import Gradient
 from .solver import Solver
-from .tolerance import as_list
 
 FINER = 1e-2  # the reference's tolerance over the solver's
 OF_FIXED_STEPS = 1e-6  # and beside a solver that has none
 
 
-def measure(
+def profile_solve(
     solver: Solver,
     field: nn.Module,
     y0: Tensor,
