@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gradient_cases import KINDS, gradients, largest_difference, make_case
-from ode_problems import ADAPTIVE, FIXED, make_solver, slope
+from support.ode.gradient_cases import KINDS, gradients, largest_difference, make_case
+from support.ode.problems import ADAPTIVE, FIXED, make_solver, slope
 from torch import nn
 
 from node_runner.ode import Adjoint, Quadrature, Solver, methods

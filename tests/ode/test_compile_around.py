@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gradient_cases import STRATEGIES
+from support.ode.gradient_cases import STRATEGIES
 from torch import nn
 
 from node_runner import odeint, odeint_adjoint, odeint_dense, odeint_event

@@ -6,8 +6,8 @@ import doctest
 
 import pytest
 import torch
-from gradient_cases import STRATEGIES, TIMES, largest_difference, make_case
-from ode_problems import NAMES, Net, Recorded, logistic, logistic_exact, make_solver
+from support.ode.gradient_cases import STRATEGIES, TIMES, largest_difference, make_case
+from support.ode.problems import NAMES, Net, Recorded, logistic, logistic_exact, make_solver
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver, SolverError, dense, methods
 

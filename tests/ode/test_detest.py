@@ -7,8 +7,8 @@ from math import exp, log
 
 import pytest
 import torch
-from detest import END, PROBLEMS, solution
-from ode_problems import ADAPTIVE, slope
+from support.ode.detest import END, PROBLEMS, solution
+from support.ode.problems import ADAPTIVE, slope
 
 from node_runner.ode import Solver, methods
 

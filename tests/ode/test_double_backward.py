@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ode_problems import Net
+from support.ode.problems import Net
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver
 

@@ -15,8 +15,8 @@ from functools import partial
 
 import pytest
 import torch
-from gradient_cases import gradients, largest_difference, make_case
-from ode_problems import bend, logistic, make_solver
+from support.ode.gradient_cases import gradients, largest_difference, make_case
+from support.ode.problems import bend, logistic, make_solver
 from torch import nn
 
 from node_runner.fields import MLP

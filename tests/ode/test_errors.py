@@ -7,7 +7,7 @@ from math import inf, isfinite, isnan, nan
 
 import pytest
 import torch
-from ode_problems import ADAPTIVE, FIXED, NAMES, make_solver
+from support.ode.problems import ADAPTIVE, FIXED, NAMES, make_solver
 
 from node_runner import odeint
 from node_runner.ode import Adjoint, Replay, Solver, SolverError

@@ -7,8 +7,8 @@ from math import exp, inf, log, nan, pi
 
 import pytest
 import torch
-from gradient_cases import STRATEGIES
-from ode_problems import NAMES, Net, logistic, make_solver
+from support.ode.gradient_cases import STRATEGIES
+from support.ode.problems import NAMES, Net, logistic, make_solver
 from torch import nn
 
 from node_runner.ode import Event, GrazingError, Solver, SolverError, events, methods

@@ -7,8 +7,8 @@ from math import exp, log
 
 import pytest
 import torch
-from gradient_cases import gradients, make_case
-from ode_problems import ALL, Net, logistic, logistic_exact, slope
+from support.ode.gradient_cases import gradients, make_case
+from support.ode.problems import ALL, Net, logistic, logistic_exact, slope
 
 from node_runner.ode import Adjoint, Direct, Quadrature, Replay, Solver, SolverError, methods
 

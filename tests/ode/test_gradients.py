@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gradient_cases import KINDS, gradients, make_case
-from ode_problems import ADAPTIVE, NAMES, Net, make_solver
+from support.ode.gradient_cases import KINDS, gradients, make_case
+from support.ode.problems import ADAPTIVE, NAMES, Net, make_solver
 from torch import nn
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver, methods

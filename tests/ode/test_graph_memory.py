@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from ode_problems import Net, make_solver
+from support.ode.problems import Net, make_solver
 from torch import nn
 
 from node_runner.ode import Direct, Replay, Solver, SolverError, graph_memory, methods, torchdiffeq

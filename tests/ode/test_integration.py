@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from ode_problems import (
+from support.ode.problems import (
     ADAPTIVE,
     FIXED,
     NAMES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from hydra.utils import instantiate
-from ode_problems import logistic, logistic_exact, slope
 from omegaconf import OmegaConf
+from support.ode.problems import logistic, logistic_exact, slope
 
 from node_runner.ode import Adjoint, Direct, ImplicitTableau, Replay, Solver, Tableau, methods
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gradient_cases import STRATEGIES
-from ode_problems import NAMES, THEIR_ADAPTIVE, THEIR_FIXED, make_solver
+from support.ode.gradient_cases import STRATEGIES
+from support.ode.problems import NAMES, THEIR_ADAPTIVE, THEIR_FIXED, make_solver
 from torch import nn
 
 from node_runner.ode import Direct, Event, Replay, Solver

@@ -6,7 +6,7 @@ from math import inf, nan
 
 import pytest
 import torch
-from ode_problems import (
+from support.ode.problems import (
     ADAPTIVE,
     FIXED,
     NAMES,

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 import torch
-from ode_problems import ALL, make_solver
+from support.ode.problems import ALL, make_solver
 
 from node_runner.ode import Adjoint, Direct, OptionError, Replay, Solver, SolverError, methods
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ode_problems import NAMES
+from support.ode.problems import NAMES
 
 from node_runner.ode import methods
 from node_runner.ode.tableau import Tableau, check_order, density, rooted_trees, vertices

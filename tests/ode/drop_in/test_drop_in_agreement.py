@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drop_in_cases import (
+from support.ode.drop_in_cases import (
     EXPLICIT,
     FORWARDS,
     THEIRS,

@@ -6,7 +6,7 @@ from math import pi
 
 import pytest
 import torch
-from drop_in_cases import ADAPTIVE, DTYPE, FORWARDS, TIMES, Field, decay, spiral, start
+from support.ode.drop_in_cases import ADAPTIVE, DTYPE, FORWARDS, TIMES, Field, decay, spiral, start
 
 from node_runner.ode import Solver, SolverError
 from node_runner.ode.torchdiffeq import odeint, odeint_adjoint, odeint_dense

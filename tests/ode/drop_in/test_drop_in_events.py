@@ -6,7 +6,7 @@ from math import pi, sqrt
 
 import pytest
 import torch
-from drop_in_cases import ADAPTIVE, DTYPE, Field, start
+from support.ode.drop_in_cases import ADAPTIVE, DTYPE, Field, start
 from torch import nn
 
 from node_runner.ode import SolverError, torchdiffeq

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from drop_in_cases import DTYPE, FORWARDS, Field, decay, start
+from support.ode.drop_in_cases import DTYPE, FORWARDS, Field, decay, start
 
 from node_runner.ode import SolverError
 from node_runner.ode.torchdiffeq import odeint, odeint_adjoint, odeint_dense, odeint_event

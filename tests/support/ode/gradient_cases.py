@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ode_problems import Net
 from torch import nn
 
 from node_runner.ode import Adjoint, Direct, Quadrature, Replay
+from support.ode.problems import Net
 
 TIMES = (0.0, 0.21, 0.25, 0.9, 1.3)  # two close together, none on a grid of 0.05 but by chance
 
