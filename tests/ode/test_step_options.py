@@ -56,12 +56,47 @@ def test_steps_are_bounded(name, direction):
     assert len(sizes) <= 11
 
 
-def test_a_least_step_that_is_not_finite_ends_the_solve():
-    def wall(t, y):
-        return torch.where(t > 0.5, torch.nan, -y)
+@pytest.mark.parametrize("wall", [0.9, 1.0, 1.1, 1.3, 1.7])
+@pytest.mark.parametrize("min_step", [0.1, 0.07, 1 / 3])
+def test_a_least_step_that_is_not_finite_ends_the_solve(min_step, wall):
+    """Wherever it starts: the difference of its ends is not min_step to the last bit."""
+    with pytest.raises(SolverError, match=f"min_step={min_step:g} cannot be computed; it is not"):
+        solver = Solver(min_step=min_step)
+        solver(lambda t, y: torch.where(t > wall, torch.nan, -y), start(), [0.0, 2.0])
 
-    with pytest.raises(SolverError, match="min_step=0.1 cannot be computed; it is not finite"):
-        Solver(min_step=0.1)(wall, start(), [0.0, 1.0])
+
+def test_safety_and_factors_steer_the_step():
+    def attempts(**options):
+        log = Log()
+        Solver("dopri5", 1e-6, 1e-6, on_attempt=log, **options)(swing, start(), [0.0, 10.0])
+        return [(event, dt) for event, _, _, dt in log.seen if event != "step"]
+
+    assert len(attempts(safety=0.3)) > len(attempts())
+    sizes = [dt for event, dt in attempts(first_step=1e-4, max_factor=1.5) if event[0] == "a"]
+    grown = [b / a for a, b in zip(sizes, sizes[1:], strict=False)]
+    assert max(grown) <= 1.5 + 1e-9 and grown[0] > 1.49
+    harsh = attempts(first_step=9.0, min_factor=0.9)
+    first = [dt for event, dt in harsh if event[0] == "r"][:10]
+    assert min(b / a for a, b in zip(first, first[1:], strict=False)) > 0.9 - 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("direction", TIMES)
+@pytest.mark.parametrize("name", ["dopri5", "bosh3", "adams"])
+def test_a_jump_of_a_constant_rate_costs_no_rejection(name, direction, dtype):
+    """f is evaluated at the neighbours of the jump in the dtype of the state."""
+    seen, ts = [], TIMES[direction]
+
+    def saw(t, y):
+        seen.append(t.item())
+        return torch.where(t < 1, 1.0, -3.0).to(dtype) * torch.ones_like(y)
+
+    found = Solver(name, 1e-6, 1e-6, jumps=[1.0])(saw, torch.zeros(2, dtype=dtype), ts)
+    exact = torch.full((2,), -2.0 if direction == "forwards" else 2.0, dtype=dtype)
+    torch.testing.assert_close(found.final, exact, rtol=0, atol=1e-6)
+    sides = torch.nextafter(torch.tensor(1.0, dtype=dtype), torch.tensor([0.0, 2.0], dtype=dtype))
+    assert 1.0 not in seen and set(sides.tolist()) <= set(seen)
+    assert found.stats.forward.rejected == 0
 
 
 @pytest.mark.parametrize("direction", TIMES)
