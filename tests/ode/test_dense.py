@@ -108,7 +108,9 @@ def test_gradients_between_steps_are_those_of_differences(name, draw):
             field = lambda t, y: torch.tanh(w * y.flip(0) + t)  # noqa: E731
             return solver(field, y0, ts, params=(w,)).ys[1:]
 
-        assert torch.autograd.gradcheck(outputs, (y0, w), eps=1e-4, atol=1e-6, rtol=1e-6)
+        assert torch.autograd.gradcheck(
+            outputs, (y0, w), eps=1e-4, atol=1e-6, rtol=1e-6, fast_mode=True
+        )
 
 
 def test_it_may_be_differentiated_again_and_again(draw):

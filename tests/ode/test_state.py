@@ -267,9 +267,10 @@ def with_gradient(y0):
     return y0.clone().requires_grad_()
 
 
-@pytest.mark.parametrize("y0", EMPTY, ids=["batch", "entry", "first", "all"])
 @pytest.mark.parametrize("gradient", [None, Direct(), Replay(), Replay(1), Adjoint()])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name, y0", [*((name, EMPTY[1]) for name in NAMES), *(("dopri5", y0) for y0 in EMPTY)]
+)
 def test_empty_batches_and_entries(name, gradient, y0):
     with torch.set_grad_enabled(gradient is not None):
         y0 = with_gradient(y0)
@@ -294,8 +295,11 @@ METHODS = [*THEIR_ADAPTIVE, *THEIR_FIXED, "scipy_solver"]
 
 
 @pytest.mark.filterwarnings("ignore:.*corrector has not converged")
-@pytest.mark.parametrize("y0", EMPTY, ids=["batch", "entry", "first", "all"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method, y0",
+    [*((method, EMPTY[1]) for method in METHODS)]
+    + [(method, y0) for y0 in EMPTY for method in ("dopri5", "trapezoid", "scipy_solver")],
+)
 def test_empty_batches_and_entries_in_the_drop_in(method, y0):
     if method == options.SCIPY:
         pytest.importorskip("scipy", reason="SciPy is not installed")
