@@ -51,7 +51,7 @@ class Event:
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(
-                f"Event direction is {self.direction!r}, must be one of {', '.join(DIRECTIONS)}"
+                f"direction is {self.direction!r}, must be one of {', '.join(DIRECTIONS)}"
             )
 
     def happens(self, before: float, after: float) -> bool:
