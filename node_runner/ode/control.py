@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import copysign, inf, isfinite, nextafter, ulp
+from typing import Any
 
 MIN_FRACTION = 2.0**-128  # a step, over what is left of the interval
 
@@ -64,7 +65,7 @@ class PIControl:
     which has no e_last, the memory is 0.8 for the same reason.
 
     Args:
-        dt: size of the step to propose, without sign; None until the first is estimated.
+        dt: size of the step to propose, without sign; NaN until the first is estimated.
         order: k.
         safety, min_factor, max_factor: as in the formula.
         min_step: no step is shorter but the last of a stretch; one of this size or less is accepted
@@ -72,7 +73,7 @@ class PIControl:
         max_step: no step is longer.
     """
 
-    dt: float | None
+    dt: float
     order: int
     safety: float = 0.93
     min_factor: float = 0.2
@@ -138,7 +139,7 @@ class PIControl:
 
 def check_control_options(
     min_step: object, max_step: object, safety: object, min_factor: object, max_factor: object
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Check the options of ``PIControl``.
 
     Raises:
@@ -161,7 +162,7 @@ def check_control_options(
     return found
 
 
-def as_number(name: str, value: object) -> float:
+def as_number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):

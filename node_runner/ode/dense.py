@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,16 +82,17 @@ class DenseSolution:
         times, many = self.times(t)
         layout = self.problem.layout
         flat = self.read(times)
-        moves = isinstance(t, Tensor) and t.requires_grad
-        if moves and self.differentiable and torch.is_grad_enabled():
+        if not isinstance(t, Tensor) or not t.requires_grad:
+            pass
+        elif self.differentiable and torch.is_grad_enabled():
             flat = self.move(flat, times, t.reshape(-1))
         return layout.copies(flat if many else flat[0])
 
-    def times(self, t: float | Sequence[float] | Tensor) -> tuple[list[float], bool]:
+    def times(self, t: Any) -> tuple[list[float], bool]:
         """The times as floats (one read of the device), and whether they are a sequence."""
         if isinstance(t, Tensor) and t.dim() > 1:
             raise ValueError(f"t must be one time or one-dimensional, got shape {tuple(t.shape)}")
-        found = t.tolist() if isinstance(t, Tensor) else t
+        found: Any = t.tolist() if isinstance(t, Tensor) else t
         many = not isinstance(found, (int, float)) and hasattr(found, "__len__")
         times = [float(each) for each in found] if many else [float(found)]
         coarse = t.dtype if isinstance(t, Tensor) and t.is_floating_point() else torch.float64

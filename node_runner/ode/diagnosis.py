@@ -90,7 +90,7 @@ def _slow(integration: Integration) -> tuple[str, Advice]:
     if integration.method.implicit:  # which stability does not hold back
         return "", ("a larger rtol and atol", more)
     rate = decay_rate(integration, integration.t, integration.y)
-    size = min(abs(integration.last_dt), integration.control.dt)
+    size = min(abs(integration.last_dt), integration.pi.dt)
     if STABLE < rate * size < JUMP:
         return (
             f"the problem is stiff: a part of it decays at rate {rate:.3g}, so that "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from math import inf, isnan, nan, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ Tolerances = float | Sequence[float | Tensor]
 """One number, or one for each entry of the state, there a number or a tensor that broadcasts."""
 
 
-@dataclass
 class ErrorNorm:
     """The error ratio: max over entries of weight * RMS(error / (atol + rtol max(|y0|, |y1|))).
 
@@ -35,23 +34,24 @@ class ErrorNorm:
         states: as many states lie side by side, each measured by itself.
     """
 
-    layout: Layout
-    rtol: Tolerances
-    atol: Tolerances
-    weights: Sequence[float]
-    extra: Callable[[], Tensor] | None = None
-    error_norm: Callable[[Sequence[Tensor]], Tensor] | None = None
-    states: int = 1
-    factors: list[float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rtol = per_entry("rtol", self.rtol, self.layout)
-        self.atol = per_entry("atol", self.atol, self.layout)
+    def __init__(
+        self,
+        layout: Layout,
+        rtol: Tolerances,
+        atol: Tolerances,
+        weights: Sequence[float],
+        extra: Callable[[], Tensor] | None = None,
+        error_norm: Callable[[Sequence[Tensor]], object] | None = None,
+        states: int = 1,
+    ) -> None:
+        self.layout, self.extra, self.error_norm, self.states = layout, extra, error_norm, states
+        self.rtol = per_entry("rtol", rtol, layout)
+        self.atol = per_entry("atol", atol, layout)
         self.factors = [
-            w / sqrt(max(1, size)) for w, size in zip(self.weights, self.layout.sizes, strict=True)
+            w / sqrt(max(1, size)) for w, size in zip(weights, layout.sizes, strict=True)
         ]
-        if self.error_norm is not None:
-            self.factors[: self.layout.num_entries] = [1.0] * self.states
+        if error_norm is not None:
+            self.factors[: layout.num_entries] = [1.0] * states
 
     def scale(self, y0: Tensor, y1: Tensor) -> Tensor:
         """atol + rtol max(|y0|, |y1|), shape (width,)."""
@@ -61,8 +61,8 @@ class ErrorNorm:
         """Weighted RMS of each entry of each scaled vector, then the maximum over entries: the one
         read of a step.
         """
-        norms = [norm for vector in vectors for norm in self.norms(vector)]
-        norms = norms[0] if len(norms) == 1 else torch.stack(norms)
+        parts = [norm for vector in vectors for norm in self.norms(vector)]
+        norms = parts[0] if len(parts) == 1 else torch.stack(parts)
         if extra and self.extra is not None:
             norms = torch.cat([norms.reshape(-1), self.extra()])
         values = values_of(norms.reshape(-1))  # synchronises
@@ -78,23 +78,25 @@ class ErrorNorm:
     def norms(self, flat: Tensor) -> list[Tensor]:
         """Of each entry, 0-dim, before they are scaled."""
         if self.error_norm is not None:
-            return self.custom_norms(flat)
+            return self.custom_norms(flat, self.error_norm)
         if self.layout.one_entry:
             return [torch.linalg.vector_norm(flat)]
         return [torch.linalg.vector_norm(part) for part in flat.split(self.layout.sizes)]
 
-    def custom_norms(self, flat: Tensor) -> list[Tensor]:
-        """By ``error_norm``, and of each quadrature."""
-        entries, fed = self.layout.entries(flat), self.layout.num_entries
-        each = fed // self.states
-        own = [self.error_norm(entries[i : i + each]) for i in range(0, fed, each)]
-        for norm in own:
+    def custom_norms(
+        self, flat: Tensor, error_norm: Callable[[Sequence[Tensor]], object]
+    ) -> list[Tensor]:
+        """Return ``error_norm`` of each state, and the 2-norm of each quadrature."""
+        entries, count = self.layout.entries(flat), self.layout.num_entries
+        size = count // self.states
+        norms = [error_norm(entries[i : i + size]) for i in range(0, count, size)]
+        for norm in norms:
             if not isinstance(norm, (int, float)) and getattr(norm, "numel", lambda: 0)() != 1:
                 seen = f"shape {tuple(norm.shape)}" if isinstance(norm, Tensor) else repr(norm)
                 raise OptionError(f"error_norm returned {seen}, must return one number")
         return [
-            *(torch.as_tensor(norm).abs().reshape(()).to(flat) for norm in own),
-            *map(torch.linalg.vector_norm, entries[fed:]),
+            *(torch.as_tensor(norm).abs().reshape(()).to(flat) for norm in norms),
+            *map(torch.linalg.vector_norm, entries[count:]),
         ]
 
 
@@ -115,9 +117,9 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
     Raises:
         OptionError: for another number of entries, or a tensor that does not broadcast.
     """
-    like = {"dtype": layout.dtype, "device": layout.device}
+    dtype, device = layout.dtype, layout.device
     if isinstance(value, (int, float)):
-        return torch.full((), value, **like)
+        return torch.full((), value, dtype=dtype, device=device)
     if len(value) != len(layout.sizes):
         raise OptionError(
             f"{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, "
@@ -125,17 +127,17 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
         )
     parts = []
     for i, (part, shape) in enumerate(zip(value, layout.shapes, strict=True)):
-        each = torch.as_tensor(part, **like)
+        tolerance = torch.as_tensor(part, dtype=dtype, device=device)
         try:
-            parts.append(each.expand(shape).reshape(-1))
+            parts.append(tolerance.expand(shape).reshape(-1))
         except RuntimeError:
             raise OptionError(
-                f"{name}[{i}] has shape {tuple(each.shape)}, must broadcast to {shape}"
+                f"{name}[{i}] has shape {tuple(tolerance.shape)}, must broadcast to {shape}"
             ) from None
     return torch.cat(parts)
 
 
-def as_tolerance(name: str, value: object) -> Tolerances:
+def as_tolerance(name: str, value: Any) -> Tolerances:
     """A number of any library as a float, several as a list of floats and tensors.
 
     Raises:
@@ -151,15 +153,15 @@ def as_tolerance(name: str, value: object) -> Tolerances:
         raise ValueError(f"{name} is {value!r}, must be a number or one for each entry") from None
 
 
-def number_or_tensor(name: str, value: object) -> float | Tensor:
+def number_or_tensor(name: str, value: Any) -> float | Tensor:
     """The tolerance of one entry."""
     value = detached(name, value)
-    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0):
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
         return torch.as_tensor(value, dtype=torch.float64)
     return float(value)
 
 
-def detached(name: str, value: object) -> object:
+def detached(name: str, value: Any) -> Any:
     if isinstance(value, Tensor) and value.requires_grad:
         raise ValueError(f"{name} requires a gradient, which no tolerance has: {name}.detach()")
     return value

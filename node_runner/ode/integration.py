@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from math import copysign, inf, isfinite, nan
-from typing import TYPE_CHECKING
+from math import copysign, inf, isfinite, isnan, nan
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,15 @@ from .errors import changed_in_place
 from .state import Layout, State
 from .stats import Counts
 from .step import version
-from .stepper import Attempt, Interpolant, Method, Rates, StepFailed, Stepper
+from .stepper import (
+    Attempt,
+    Interpolant,
+    Method,
+    Rates,
+    StepFailed,
+    Stepper,
+    VariableOrderStepper,
+)
 
 if TYPE_CHECKING:
     from .graph_memory import GraphMemory
@@ -67,7 +75,7 @@ class Integration:
         method, name: how steps are taken.
         layout: of the state.
         t, y: where the path starts, y of shape (width,).
-        control: how steps are chosen; the first is estimated where its ``dt`` is None.
+        control: how steps are chosen; the first is estimated where its ``dt`` is NaN.
         norm: measures the error of a step.
         counts: receives accepted and rejected steps.
         max_steps: attempts allowed in all.
@@ -102,9 +110,12 @@ class Integration:
         self.f = f
         self.method, self.name, self.layout, self.graph = method, name, layout, graph
         self.t, self.control, self.norm, self.counts = t, control, norm, counts
+        if isinstance(control, PIControl):
+            self.pi = control  # where steps are controlled
         self.y = y.clone() if version(y) else y
         self.max_steps, self.attempts = max_steps, 0
-        self.last_dt, self.last_ratio, self.last_error = nan, nan, None
+        self.last_dt = self.last_ratio = nan
+        self.last_error: Tensor | None = None
         self.direction = 0.0  # the sign of time's direction
         self.stops, self.jumps, self.on_attempt = (*stops, *jumps), jumps, on_attempt
         self.memory: GraphMemory | None = None  # bounds the graph, where there is one
@@ -113,6 +124,11 @@ class Integration:
     def stepper(self) -> Stepper:
         """Takes the steps; made when the first is taken."""
         return self.method.start(self.f, self.layout, self.norm, self.graph)
+
+    @cached_property
+    def variable_stepper(self) -> VariableOrderStepper:
+        """The stepper of a method whose order varies."""
+        return cast(VariableOrderStepper, self.stepper)
 
     def advance(self, end: float) -> Iterator[Step]:
         """Step until ``end`` is reached exactly, yielding each accepted step.
@@ -136,7 +152,7 @@ class Integration:
         self.control.begin(self.t)
         if isinstance(self.control, FixedControl):
             self.check_step_size(self.control.step_size, end)
-        elif self.control.dt is None:
+        elif isnan(self.control.dt):
             first = self.first_step(smooth)
             self.control.dt = first if isfinite(first) else 1.0  # at rest, without an end
         stepper, adaptive, variable = self.stepper, self.method.adaptive, self.method.variable
@@ -166,8 +182,8 @@ class Integration:
             if self.on_attempt is not None:
                 self.notify("accept_step")
             stepper.accept()
-            if variable and stepper.growth is not None:
-                self.control.follow(abs(self.last_dt), stepper.growth)
+            if variable and (growth := self.variable_stepper.growth) is not None:
+                self.pi.follow(abs(self.last_dt), growth)
             if self.memory is not None:
                 self.memory.count(y1, self.name, t1, self.last_dt, self.counts.rejected)
             yield Step(self.t, t1, self.y, y1, self)
@@ -192,7 +208,7 @@ class Integration:
         """Have a step that could not be computed tried again at a shorter length."""
         if not self.method.adaptive:
             self.fail(str(failure))
-        self.control.judge(abs(t1 - self.t), inf)
+        self.pi.judge(abs(t1 - self.t), inf)
         self.reject(t1, end, f"; {failure}")
 
     def reject(self, t1: float, end: float, why: str = "") -> None:
@@ -200,21 +216,22 @@ class Integration:
         self.counts.rejected += 1
         if self.on_attempt is not None:
             self.notify("reject_step")
-        if self.control.shortest(abs(t1 - self.t)):
-            self.fail(f"a step of min_step={self.control.min_step:g} cannot be computed{why}")
-        if underflows(self.control.dt, self.t, t1, end):
+        if self.pi.shortest(abs(t1 - self.t)):
+            self.fail(f"a step of min_step={self.pi.min_step:g} cannot be computed{why}")
+        if underflows(self.pi.dt, self.t, t1, end):
             self.fail(f"the step size underflows{why}")
 
     def notify(self, event: str) -> None:
-        """Call ``on_attempt``."""
-        self.on_attempt(event, self.t, self.layout.copies(self.y), self.last_dt)
+        """Call ``on_attempt``, if there is one."""
+        if self.on_attempt is not None:
+            self.on_attempt(event, self.t, self.layout.copies(self.y), self.last_dt)
 
     @torch.no_grad()
     def accepts(self, attempt: Attempt, t1: float, end: float) -> bool:
         """Judge the step just tried by its error ratio."""
         size = abs(t1 - self.t)
-        if attempt.ratio is not None:
-            ratio = self.last_ratio = attempt.ratio.item()  # synchronises
+        if attempt.error is None:
+            ratio = self.last_ratio = cast(Tensor, attempt.ratio).item()  # synchronises
             self.last_error = None
         else:
             y1 = attempt.y1
@@ -223,8 +240,8 @@ class Integration:
             ratio = size * self.norm.error_ratios(error, extra=True)[0]
             self.last_ratio, self.last_error = ratio, error
         if self.method.variable:
-            self.control.order = self.stepper.exponent
-        if self.control.judge(size, ratio):
+            self.pi.order = self.variable_stepper.exponent
+        if self.pi.judge(size, ratio):
             return True
         self.reject(t1, end, "" if isfinite(ratio) else "; it is not finite")
         return False
@@ -263,7 +280,7 @@ class Integration:
         with torch.enable_grad():
             return self.stepper.first_rate(self.t, self.y)
 
-    def fail(self, cause: str, advice: tuple[str, str] | None = None) -> None:
+    def fail(self, cause: str, advice: tuple[str, str] | None = None) -> NoReturn:
         """Raise a SolverError that tells where, why, and what to try (see ``diagnosis``)."""
         raise solver_error(self, cause, advice)
 

@@ -30,9 +30,9 @@ class Problem:
         given: the entries of y0 as the caller gave them.
         stats: receives the cost.
         wrap_rhs: wrapped around f together with ``params``, to look at what it does.
-        rhs: f as it is evaluated, made from ``f`` unless given; what is learnt about f during the
-            solve is shared by all problems made from this one.
         memory: bounds the graph of the solve, if it has one.
+        rhs: f as it is evaluated; what is learnt about f during the solve is shared by all
+            problems made from this one.
     """
 
     f: Callable
@@ -44,12 +44,8 @@ class Problem:
     given: tuple[Tensor, ...] = ()
     stats: Stats = field(default_factory=Stats)
     wrap_rhs: Callable[[RightSide, Sequence[Tensor]], Rates] | None = None
-    rhs: Rhs | None = None
     memory: GraphMemory | None = None
-
-    def __post_init__(self) -> None:
-        if self.rhs is None:
-            object.__setattr__(self, "rhs", Rhs(self.f, self.layout.device))
+    rhs: Rhs = field(kw_only=True)
 
     def right_side(self, counts: Counts) -> Rates:
         """f on the flat vector, its evaluations added to ``counts``."""
@@ -84,7 +80,8 @@ def make_problem(
     given = (y0,) if layout.is_tensor else tuple(y0)
     start = layout.start([*given, *(q.start for q in quadratures)])
     weights += [float(q.weight) for q in quadratures]
-    return Problem(f, layout, start, times, weights, check_params("params", params), given)
+    rhs, params = Rhs(f, layout.device), check_params("params", params)
+    return Problem(f, layout, start, times, weights, params, given, rhs=rhs)
 
 
 def check_params(name: str, params: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:

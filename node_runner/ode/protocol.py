@@ -10,13 +10,30 @@ from typing import Protocol
 from torch import Tensor
 
 from .error_norm import ErrorNorm, Tolerances
-from .integration import Integration, Step
+from .integration import Integration
 from .problem import Problem
 from .state import Layout
 from .stats import Counts
 from .stepper import Method, Rates
 
-OnAccept = Callable[[Step, list[float], bool], None]
+
+class AcceptedStep(Protocol):
+    """An accepted step from (t0, y0) to (t1, y1)."""
+
+    @property
+    def t0(self) -> float: ...
+
+    @property
+    def t1(self) -> float: ...
+
+    @property
+    def y0(self) -> Tensor: ...
+
+    @property
+    def y1(self) -> Tensor: ...
+
+
+OnAccept = Callable[[AcceptedStep, list[float], bool], None]
 
 
 class Integrator(Protocol):
@@ -26,11 +43,17 @@ class Integrator(Protocol):
     scheme: Method
     rtol: Tolerances
     atol: Tolerances
-    tolerances: Sequence[tuple[Tolerances, Tolerances]]  # of each solve; none with fixed steps
     engine: str
-    jumps: Set[float]
 
-    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], Tensor] | None:
+    @property
+    def tolerances(self) -> Sequence[tuple[Tolerances, Tolerances]]:
+        """(rtol, atol) of each solve; none with fixed steps."""
+
+    @property
+    def jumps(self) -> Set[float]:
+        """Times at which f jumps."""
+
+    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], object] | None:
         """The solver's own measure of the entries of a state, if it has one."""
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:

@@ -33,19 +33,29 @@ class StoredStep:
     t1: float
     y0: Tensor
     y1: Tensor
-    interpolant: Interpolant | None
+    interpolant: Interpolant | None  # only of steps that are read inside
+
+    def curve(self) -> Interpolant:
+        """Return the solution inside the step.
+
+        Raises:
+            ValueError: if it was not recorded.
+        """
+        if self.interpolant is None:
+            raise ValueError(f"the solution inside the step from t={self.t0:g} was not recorded")
+        return self.interpolant
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside the step, shape (len(times), width)."""
-        return self.interpolant.at(times)
+        return self.curve().at(times)
 
     def at_tensor(self, t: Tensor) -> Tensor:
         """The same at t, shape (T,), differentiable in t as often as is wanted."""
-        return self.interpolant.at_tensor(t)
+        return self.curve().at_tensor(t)
 
     def slope(self, t: float) -> Tensor:
         """The interpolant's derivative at t, shape (width,)."""
-        return self.interpolant.slope(t)
+        return self.curve().slope(t)
 
 
 class StepRecorder:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf, isfinite
-from typing import Literal
+from math import inf, isfinite, nan
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from .error_norm import ErrorNorm, Tolerances, as_list, as_tolerance, check_roun
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
 from .gradients import Direct, Gradient
-from .integration import Integration, OnAttempt
+from .integration import Control, Integration, OnAttempt
 from .problem import Problem, check_times, make_problem
 from .protocol import OnAccept
 from .solution import Solution
@@ -107,7 +107,8 @@ class Solver:
             for name, value in (("step_size", step_size), ("first_step", first_step))
         )
         self.gradient = Direct() if gradient is None else gradient
-        self.max_steps, self.engine, self.jacobian = max_steps, engine, jacobian
+        self.max_steps, self.jacobian = max_steps, jacobian
+        self.engine: str = engine
         self.control_options = check_control_options(
             min_step, max_step, safety, min_factor, max_factor
         )
@@ -117,9 +118,7 @@ class Solver:
         )
         self.error_norm, self.on_attempt = error_norm, on_attempt
         if self.scheme.implicit:
-            self.scheme = replace(self.scheme, jacobian=self.checked_jacobian())
-            if step_size is not None and hasattr(self.scheme, "fixed"):
-                self.scheme = replace(self.scheme, fixed=True)
+            self.scheme = _with_options(self.scheme, self.checked_jacobian(), step_size is not None)
         self.check()
 
     def check(self) -> None:
@@ -166,8 +165,14 @@ class Solver:
     def check_steps(self) -> None:
         """Refuse options of the steps where nothing would obey them."""
         options = self.control_options.items()
-        bounds = {name: v for name, v in options if v != getattr(PIControl, name)}
-        rest = {"stops": self.stops, "jumps": sorted(self.jumps), "on_attempt": self.on_attempt}
+        bounds: dict[str, object] = {
+            name: v for name, v in options if v != getattr(PIControl, name)
+        }
+        others: dict[str, object] = {
+            "stops": self.stops,
+            "jumps": sorted(self.jumps),
+            "on_attempt": self.on_attempt,
+        }
         if self.error_norm is not None:
             bounds["error_norm"] = self.error_norm
         for name, value in bounds.items():
@@ -178,7 +183,7 @@ class Solver:
                     f"{name} is {value!r}, but {self.method} chooses order and step "
                     "together, by rules of its own: leave it out"
                 )
-        for name, value in {**bounds, **rest}.items():
+        for name, value in {**bounds, **others}.items():
             if self.engine != "eager" and value:
                 raise ValueError(
                     f"{name} is {value!r}, which a compiled step does not obey: leave "
@@ -365,22 +370,30 @@ class Solver:
         graph: bool,
     ) -> Integration:
         """Return an integration from (t, y) with this solver's method and step control."""
-        control = (
-            PIControl(self.first_step, self.scheme.exponent, **self.control_options)
-            if self.scheme.adaptive
-            else FixedControl(self.step_size)
-        )
+        control: Control
+        if self.step_size is not None:
+            control = FixedControl(self.step_size)
+        else:
+            first = nan if self.first_step is None else self.first_step
+            control = PIControl(first, self.scheme.exponent, **self.control_options)
         how = (control, norm, counts, self.max_steps, graph)
         steps = (self.stops, self.jumps, self.on_attempt)
         return Integration(f, self.scheme, self.method, layout, t, y, *how, *steps)
 
-    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], Tensor] | None:
+    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], object] | None:
         """``error_norm`` of the entries of a state."""
-        if self.error_norm is None:
+        norm = self.error_norm
+        if norm is None:
             return None
-        if layout.is_tensor:
-            return lambda entries: self.error_norm(entries[0])
-        return lambda entries: self.error_norm(tuple(entries))
+        return lambda entries: norm(entries[0] if layout.is_tensor else tuple(entries))
+
+
+def _with_options(method: Any, jacobian: str, fixed: bool) -> Method:
+    """Return an implicit method, a dataclass, with the options of its Newton iteration."""
+    options: dict[str, object] = {"jacobian": jacobian}
+    if fixed and hasattr(method, "fixed"):
+        options["fixed"] = True
+    return replace(method, **options)
 
 
 def check_time_list(name: str, value: Tensor | Sequence[float]) -> tuple[float, ...]:

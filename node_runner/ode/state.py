@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,7 +137,7 @@ class RightSide:
         return rates(returned, layout)
 
 
-def rates(returned: object, layout: Layout) -> list[Tensor]:
+def rates(returned: Any, layout: Layout) -> list[Tensor]:
     """What f returned as one tensor per entry, its structure and shapes checked.
 
     Raises:
@@ -193,7 +194,7 @@ def check_state(state: object) -> tuple[Tensor, ...]:
     return entries
 
 
-def check_weight(name: str, weight: object) -> float:
+def check_weight(name: str, weight: Any) -> float:
     """A factor in error control as a float.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class StateConversion:
         found = [outside(y, dtype) for y, dtype in zip(entries, self.dtypes, strict=True)]
         return found[0] if self.is_tensor else tuple(found)
 
-    def tolerance(self, name: str, value: object) -> Tolerances:
+    def tolerance(self, name: str, value: Any) -> Tolerances:
         """Return a tolerance as ``Solver`` takes it: a number, or one or a tensor for each entry.
 
         Raises:
@@ -83,7 +84,7 @@ class StateConversion:
             raise ValueError(f"{name} is {value!r}, must not be negative")
         return found
 
-    def _entry(self, name: str, i: int, value: object) -> object:
+    def _entry(self, name: str, i: int, value: Any) -> Any:
         """Check the tolerance of one entry; that of a complex one is for both of its parts."""
         found = torch.as_tensor(value) if hasattr(value, "__len__") else value
         if getattr(found, "ndim", 0):
@@ -102,8 +103,8 @@ class StateConversion:
             return func
 
         def f(t: Tensor, state: State) -> object:
-            f.converted_time = t.to(self.time)
-            return self.rates(func(f.converted_time, self.decode(state)), state)
+            time = vars(f)["converted_time"] = t.to(self.time)
+            return self.rates(func(time, self.decode(state)), state)
 
         return f
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,13 @@ from .tableau import Row, Tableau
 
 
 class Stages(Protocol):
-    """The rates of one step and what is made of them."""
+    """The rates of one step and what is made of them.
+
+    Attributes:
+        k: the rates, a list or the rows of a matrix.
+    """
+
+    k: Any
 
     def put(self, i: int, rates: list[Tensor]) -> None:
         """Keep the rates of stage i."""
@@ -101,7 +107,8 @@ class UnaliasedRates:
         if self.calls == 1:
             self.first = rate  # held, so that no other tensor gets its memory
         elif self.calls == 2:
-            self.reused, self.first = shares_memory(self.first, rate), None
+            self.reused = self.first is not None and shares_memory(self.first, rate)
+            self.first = None
             if not self.reused:
                 return rate
         return rate.clone()
@@ -115,15 +122,27 @@ def shares_memory(a: Tensor, b: Tensor) -> bool:
         return False
 
 
-def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
-    """y + dt sum_i w_i k_i in a new tensor (y itself if all weights are zero); the sum alone
-    without y. The sum is taken first, so that y is rounded once.
+def combined(y: Tensor, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
+    """Return y + dt sum_i w_i k_i in a new tensor, y itself if all weights are zero. The sum is
+    taken first, so that y is rounded once.
     """
     total = None
     for w, rate in zip(weights, k, strict=False):
         if w:
             total = rate * (w * dt) if total is None else torch.add(total, rate, alpha=w * dt)
-    return y if total is None else total if y is None else y + total
+    return y if total is None else y + total
+
+
+def combination(k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
+    """Return dt sum_i w_i k_i in a new tensor."""
+    terms = [(w * dt, rate) for w, rate in zip(weights, k, strict=False) if w]
+    if not terms:
+        return torch.zeros_like(k[0])
+    factor, first = terms[0]
+    total = first * factor
+    for factor, rate in terms[1:]:
+        total = torch.add(total, rate, alpha=factor)
+    return total
 
 
 class Tape:
@@ -133,7 +152,7 @@ class Tape:
 
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
-        self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
+        self.k: Any = [torch.empty(0)] * tableau.rates
         self.own = UnaliasedRates()
 
     def put(self, i: int, rates: list[Tensor]) -> None:
@@ -153,7 +172,7 @@ class Tape:
 
     @torch.no_grad()
     def error(self) -> Tensor:
-        return combined(None, self.k, self.tableau.b_error, 1.0)
+        return combination(self.k, self.tableau.b_error or (), 1.0)
 
     def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
         return self.weighted(y, torch.tensor(weights, dtype=y.dtype, device=y.device), dt)
@@ -181,7 +200,9 @@ class Buffer:
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
         # Zeros, not garbage: a row that a combination skips over with weight 0 must not be NaN.
-        self.k = torch.zeros(tableau.rates, layout.width, dtype=layout.dtype, device=layout.device)
+        self.k: Any = torch.zeros(
+            tableau.rates, layout.width, dtype=layout.dtype, device=layout.device
+        )
         self.rows = self.k.unbind()
         self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.one_entry else []
         fed = self.k[:, : layout.state_size]

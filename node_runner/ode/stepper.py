@@ -97,6 +97,18 @@ class Stepper(Protocol):
         """
 
 
+class VariableOrderStepper(Stepper, Protocol):
+    """A stepper of a method whose order varies.
+
+    Attributes:
+        exponent: of dt in the error estimate of the last attempt.
+        growth: after ``accept``, the factor for the next step; None leaves it to the control.
+    """
+
+    exponent: int
+    growth: float | None
+
+
 class Method(Protocol):
     """A way to take steps; one file of ``methods/`` each.
 
@@ -107,17 +119,26 @@ class Method(Protocol):
         implicit: whether it solves equations, by Newton's iteration.
         exponent: of dt in the error estimate, for step-size control; the order of the embedded
             solution + 1.
-        variable: whether order and exponent vary: its steppers have then an ``exponent`` of the
-            last attempt, and after ``accept`` a ``growth``, the factor for the next step (None
-            leaves it to the control).
+        variable: whether order and exponent vary; its steppers are then ``VariableOrderStepper``.
     """
 
-    order: int
-    adaptive: bool
-    one_step: bool
-    implicit: bool
-    exponent: int
-    variable: bool
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def adaptive(self) -> bool: ...
+
+    @property
+    def one_step(self) -> bool: ...
+
+    @property
+    def implicit(self) -> bool: ...
+
+    @property
+    def exponent(self) -> int: ...
+
+    @property
+    def variable(self) -> bool: ...
 
     def start(
         self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True

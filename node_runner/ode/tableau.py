@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import fsum, prod
+from typing import Any
 
 Row = tuple[float, ...]
 Tree = tuple["Tree", ...]  # a rooted tree is the sorted tuple of the subtrees at its root
@@ -178,7 +179,7 @@ class Tableau:
             )
 
 
-def to_tuples(tableau: object) -> None:
+def to_tuples(tableau: Any) -> None:
     """Replace the lists of a tableau, such as those of a yaml file, by tuples of floats."""
     for field in fields(tableau):
         value = getattr(tableau, field.name)
@@ -186,7 +187,7 @@ def to_tuples(tableau: object) -> None:
             object.__setattr__(tableau, field.name, _as_row(value))
 
 
-def _as_row(value: object) -> object:
+def _as_row(value: Any) -> Any:
     return tuple(map(_as_row, value)) if isinstance(value, Sequence) else float(value)
 
 
@@ -216,8 +217,8 @@ def check(what: str, value: float, expected: float) -> None:
         raise ValueError(f"{what} is {value!r}, must be {expected!r}")
 
 
-def polynomial(coefficients: Row, x: float) -> float:
-    """Horner's rule for coefficients in rising powers."""
+def polynomial(coefficients: Row, x: Any) -> Any:
+    """Evaluate a polynomial, coefficients in rising powers, at a number or tensor (Horner)."""
     value = 0.0
     for coefficient in reversed(coefficients):
         value = value * x + coefficient

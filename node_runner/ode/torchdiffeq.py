@@ -190,7 +190,10 @@ def odeint_adjoint(
         NotImplementedError: if gradients of these gradients are asked for.
     """
     strict, method = adjoint_params is None, method or "dopri5"
-    params = parameters_of(func) if strict else check_params("adjoint_params", adjoint_params)
+    if adjoint_params is None:
+        params = parameters_of(func)
+    else:
+        params = check_params("adjoint_params", adjoint_params)
     if adjoint_method not in (None, method) and options is not None and adjoint_options is None:
         raise ValueError(
             f"adjoint_method is {adjoint_method!r} and method {method!r}, so options cannot serve "
@@ -325,7 +328,7 @@ class Arguments:
         events = self.events(solver)
         end = copysign(inf, (self.t[1] - self.t[0]).item())
         found = solver.event(self.f, start, self.t[0], events, t_end=end, params=params)
-        if self.conversion.is_tensor:
+        if isinstance(start, Tensor) and isinstance(found.state, Tensor):
             return found.t, decode(torch.stack([start, found.state]))
         return found.t, decode(tuple(map(torch.stack, zip(start, found.state, strict=True))))
 
@@ -345,7 +348,8 @@ class Arguments:
         return [Event(partial(self.element, i)) for i in range(count)]
 
     def element(self, i: int, t: Tensor, state: State) -> Tensor:
-        return elements(self.event_fn(t.to(self.t.dtype), self.conversion.decode(state)))[i]
+        event_fn: Any = self.event_fn
+        return elements(event_fn(t.to(self.t.dtype), self.conversion.decode(state)))[i]
 
     def settings(self, method: str | None, options: dict | None, suffix: str = "") -> dict:
         """Translate a method and its options into the arguments of ``Solver``.
@@ -451,8 +455,8 @@ class Arguments:
                 own = self.conversion.decode(
                     entries[0] if self.conversion.is_tensor else tuple(entries)
                 )
-                like = {"dtype": dtype, "device": self.t.device}
-                called[event](torch.tensor(t, **like), own, torch.tensor(abs(dt), **like))
+                times = torch.tensor([t, abs(dt)], dtype=dtype, device=self.t.device)
+                called[event](times[0], own, times[1])
 
         return notify
 
@@ -486,12 +490,12 @@ def read(
         seen = t.dtype if isinstance(t, Tensor) else type(t).__name__
         raise ValueError(f"t must be a floating tensor of times, shape (T,), got {seen}")
     check_times(t, "t")
-    device = (y0 if conversion.is_tensor else y0[0]).device
+    device = (y0 if isinstance(y0, Tensor) else y0[0]).device
     if t.device != device:
         warnings.warn(f"t is on {t.device} and y0 on {device}: t is moved there", stacklevel=3)
         t = t.to(device)
-    both = (conversion.tolerance(name, value) for name, value in (("rtol", rtol), ("atol", atol)))
-    return Arguments(func, y0, t, conversion, *both, event_fn)
+    rtol, atol = conversion.tolerance("rtol", rtol), conversion.tolerance("atol", atol)
+    return Arguments(func, y0, t, conversion, rtol, atol, event_fn)
 
 
 def scheme_of(method: str) -> Method:
@@ -504,7 +508,7 @@ def scheme_of(method: str) -> Method:
         return SciPy()
     if METHOD_NAMES.get(method, method) not in methods.names():
         raise unknown_name("method", method, sorted({*methods.names(), *METHOD_NAMES, SCIPY}))
-    scheme = methods.get(METHOD_NAMES.get(method, method))
+    scheme: Any = methods.get(METHOD_NAMES.get(method, method))
     # Which have an error estimate here, and are fixed-step methods there.
     return replace(scheme, fixed=True) if method in ESTIMATED else scheme
 
@@ -513,9 +517,9 @@ def known_options(method: str, scheme: Method, options: dict | None) -> dict:
     """Return the options that ``method`` knows, in a new dict; of others the caller is warned."""
     options = as_dict(options)
     if isinstance(scheme, SciPy):
-        known = SCIPY_OPTIONS
+        known = list(SCIPY_OPTIONS)
     else:
-        known = ADAPTIVE_OPTIONS if scheme.adaptive else GRID_OPTIONS
+        known = list(ADAPTIVE_OPTIONS if scheme.adaptive else GRID_OPTIONS)
         known = [name for name in known if not (scheme.variable and name in FACTORS)]
         known += ["jacobian"] * scheme.implicit + [*ADAMS_OPTIONS] * isinstance(scheme, FixedAdams)
     idle = IGNORED_OPTIONS if method == SCIPY else () if scheme.adaptive else IGNORED_OPTIONS[:1]
@@ -575,7 +579,7 @@ def uniform_grid(t: Tensor, step_size: float) -> list[float]:
     return points
 
 
-def floored(atol: Tolerances) -> Tolerances:
+def floored(atol: Any) -> Any:
     """Raise zeros to the smallest tolerance: ``Solver`` refuses 0, which torchdiffeq takes."""
     if isinstance(atol, list):
         return [floored(each) for each in atol]

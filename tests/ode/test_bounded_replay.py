@@ -9,6 +9,7 @@ from support.ode.problems import NAMES, Net, make_solver
 
 from node_runner.ode import Replay, Solver
 from node_runner.ode.gradients import replay
+from node_runner.ode.problem import make_problem
 
 STATES = [1, 2, 3, 7]
 
@@ -62,10 +63,7 @@ def test_a_state_recomputed_is_the_one_that_was_there(name, draw):
     def keep(step, inside, lands):
         seen.append((step.t0, step.t1, step.y0, step.y1))
 
-    from node_runner.ode.problem import Problem
-    from node_runner.ode.state import Layout
-
-    problem = Problem(net, Layout(y0), y0, [0.0, 3.0], [1.0])
+    problem = make_problem(net, y0, [0.0, 3.0], None)
     with torch.no_grad():
         solver.integrate(problem, keep)
         context = type("Context", (), {"solver": solver, "problem": problem, "norm": None})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from math import inf
 from typing import Any
 
 import torch
@@ -22,7 +23,9 @@ from ..protocol import SolverProtocol
 from ..state import Layout
 from ..stats import Counts
 from ..stepper import Attempt, Diagnosis, Method
-from ..steppers.explicit import ExplicitStepper, RungeKuttaInterpolant
+from ..steppers.explicit import ExplicitRungeKutta, ExplicitStepper, RungeKuttaInterpolant
+from ..steppers.hermite import Hermite
+from ..tableau import Tableau
 from . import full_solve
 from .graphs import Graph, find
 from .traced_step import NormTensors, StepSpec, attempt, evaluate, norm_tensors
@@ -37,7 +40,7 @@ class Compiled:
 
         A solve that does not arrive is run again eagerly, to fail as that does.
         """
-        tableau, counts = solver.scheme.tableau, problem.stats.forward
+        tableau, counts = tableau_of(solver.scheme), problem.stats.forward
         if problem.wrap_rhs is not None and not tableau.adaptive:
             return None  # it has nothing to look at
         if tableau.adaptive:
@@ -64,7 +67,7 @@ class Compiled:
 
     def attach(self, integration: Integration, problem: Problem, inside: bool) -> None:
         """Have ``path`` take its steps in graphs; ``inside``: its steps will be interpolated."""
-        tableau, layout = integration.method.tableau, integration.layout
+        tableau, layout = tableau_of(integration.method), integration.layout
         alone = not tableau.adaptive and not inside and problem.wrap_rhs is None
         kept = "all" if inside else "last" if tableau.fsal else "none"
         spec = StepSpec(tableau, layout, alone, tableau.stages, tableau.adaptive, kept)
@@ -80,7 +83,7 @@ class Compiled:
         """y1 of an accepted step with its graph, whose backward pass is compiled too; None where
         that is not possible.
         """
-        tableau, layout = method.tableau, problem.layout
+        tableau, layout = tableau_of(method), problem.layout
         spec = StepSpec(
             tableau, layout, evaluates_first_stage=True, stages=tableau.stages - tableau.fsal
         )
@@ -91,6 +94,13 @@ class Compiled:
             return None
         problem.stats.backward.nfe += spec.stages
         return found.y1
+
+
+def tableau_of(method: Method) -> Tableau:
+    """The coefficients of an explicit Runge-Kutta method, the only kind that is compiled."""
+    if not isinstance(method, ExplicitRungeKutta):
+        raise TypeError(f"{method!r} is not an explicit Runge-Kutta method")
+    return method.tableau
 
 
 class Rates:
@@ -127,7 +137,7 @@ class CompiledStepper(ExplicitStepper):
         self.counts, self.problem, self.spec = integration.counts, problem, spec
         self.graph: Graph | None = graph
         self.norm = norm_tensors(integration.norm) if spec.judged else None
-        self.t0 = None  # of the last attempt
+        self.tried = False  # whether there has been an attempt
 
     def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
         if self.graph is None:
@@ -148,10 +158,10 @@ class CompiledStepper(ExplicitStepper):
             k[: len(found.rates)] = [k[0], *found.rates[1:]]
         elif spec.returned_rates == "last":
             k[-1] = found.rates[0]
-        self.t0, self.t1, self.y, self.y1 = t0, t1, y, found.y1
+        self.t0, self.t1, self.y, self.y1, self.tried = t0, t1, y, found.y1, True
         return Attempt(found.y1, None, found.ratio)
 
-    def interpolant(self) -> RungeKuttaInterpolant:
+    def interpolant(self) -> RungeKuttaInterpolant | Hermite:
         if self.graph is not None and self.spec.returned_rates != "all":
             self.recompute_eagerly()
             self.accept()
@@ -159,7 +169,7 @@ class CompiledStepper(ExplicitStepper):
 
     def diagnose(self) -> Diagnosis:
         error = None
-        if self.graph is not None and self.t0 is not None:
+        if self.graph is not None and self.tried:
             error = self.recompute_eagerly().error
         return Diagnosis(super().diagnose().culprit, error)
 
@@ -187,7 +197,7 @@ def one_step(spec: StepSpec) -> Callable:
 
 def adaptive_solve(solver: SolverProtocol, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve that chooses its steps, and its arguments."""
-    tableau, layout, y = solver.scheme.tableau, problem.layout, problem.y0.detach()
+    tableau, layout, y = tableau_of(solver.scheme), problem.layout, problem.y0.detach()
     kept = "last" if tableau.fsal else "none"
     spec = StepSpec(tableau, layout, stages=tableau.stages, judged=True, returned_rates=kept)
     rule = PIControl(0.0, solver.scheme.exponent)
@@ -207,10 +217,10 @@ def adaptive_solve(solver: SolverProtocol, problem: Problem) -> tuple[Graph | No
 def fixed_solve(solver: SolverProtocol, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve in fixed steps, and its arguments."""
     layout, (start, end) = problem.layout, problem.ts
-    tableau = solver.scheme.tableau
+    tableau = tableau_of(solver.scheme)
     spec = StepSpec(tableau, layout, evaluates_first_stage=True, stages=tableau.stages)
     graph = find(problem.f, ("whole", spec.key()), lambda: fixed(spec), **of_a_loop(layout))
-    step_size = min(solver.step_size, abs(end - start))
+    step_size = min(solver.step_size or inf, abs(end - start))
     numbers = (scalar_tensor(v, layout) for v in (start, end, solver.max_steps, step_size))
     return graph, (problem.y0.detach(), *numbers)
 

@@ -8,6 +8,7 @@ accepted, steps rejected. What went wrong is not told: an eager solve tells it b
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ def adaptive(
         if not fsal:
             k0 = torch.cond(has_first_rate(state), kept, evaluate_rate, (state.t, y, k0))
         y1, ratio, rates = attempt(f, spec, state.t, state.t1, y, k0, norm)
-        good, state = control.judge(rule, state, end, ratio)
+        good, state = control.judge(rule, state, end, cast(Tensor, ratio))
         k1 = torch.where(good, rates[0], k0) if fsal else k0.clone()
         return control.pack_scalars(state), torch.where(good, y1, y), k1
 

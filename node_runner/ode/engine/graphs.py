@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from functools import cache, partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch.fx import GraphModule
@@ -36,7 +36,8 @@ def inductor(graph: GraphModule, inputs: list, options: dict) -> Callable:
     """Compile by torch's default backend."""
     from torch._inductor.compile_fx import compile_fx
 
-    return compile_fx(graph, inputs, config_patches=options)
+    compiled: Any = compile_fx(graph, inputs, config_patches=options)
+    return compiled
 
 
 class Backend:
@@ -165,7 +166,7 @@ def identity(f: Callable) -> Any:
         return f.__code__
     try:
         hash(f)
-        WeakKeyDictionary()[f] = None
+        ref(f)
     except TypeError:
         return type(f)
     return f

@@ -105,7 +105,7 @@ def attempt(
     t1: Tensor,
     y: Tensor,
     k0: Tensor | None,
-    norm: NormTensors,
+    norm: NormTensors | None,
 ) -> StepResult:
     """One step from (t0, y) to t1, the same sums as ``step.take_step``."""
     tableau, layout = spec.tableau, spec.layout
@@ -124,7 +124,7 @@ def attempt(
         k.append(evaluate(f, layout, t, point))
     y1 = combined(y, k, tableau.b, dt) if y1 is None else y1
     ratio = None
-    if spec.judged:
+    if spec.judged and norm is not None:
         with torch.no_grad():
             ratio = span.abs() * error_ratio(spec, norm, y, y1, k)
     if spec.returned_rates == "all":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import isnan
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ MAX_RETAKEN = 100  # steps of a solve at most
 class EventConditions(Protocol):
     """The conditions of a list of events."""
 
-    count: int
+    @property
+    def count(self) -> int: ...
 
     def evaluate(self, t: Tensor, y: Tensor, indices: Sequence[int]) -> Tensor:
         """Return the conditions of ``indices`` at a 0-dim time and a flat state, shape
@@ -53,16 +54,26 @@ class ConditionIsNaN(ValueError):
 class StepView(Protocol):
     """An accepted step in which events are searched."""
 
-    t0: float
-    t1: float
-    y0: Tensor
-    y1: Tensor
+    @property
+    def t0(self) -> float: ...
+
+    @property
+    def t1(self) -> float: ...
+
+    @property
+    def y0(self) -> Tensor: ...
+
+    @property
+    def y1(self) -> Tensor: ...
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside, shape (len(times), width)."""
 
     def slope(self, t: float) -> Tensor:
         """Its derivative at t, shape (width,)."""
+
+
+AnyStep = TypeVar("AnyStep", bound=StepView)
 
 
 class EventDetector:
@@ -104,7 +115,7 @@ class EventDetector:
         rows = self.values(step, places, [everyone] * len(places))
         if rows is None:
             return None
-        if not first:
+        if self.last is not None:
             places, rows = [0.0, *places], [self.last, *rows]
         columns = [list(column) for column in zip(*rows, strict=True)]
         self.typical = [max(map(abs, g)) / abs(step.t1 - step.t0) for g in columns]
@@ -141,8 +152,8 @@ class EventDetector:
         self,
         integration: Integration,
         advance: Callable[[Integration], Iterator[Step]],
-        view: Callable[[Step], StepView],
-    ) -> Iterator[StepView]:
+        view: Callable[[Step], AnyStep],
+    ) -> Iterator[AnyStep]:
         """Yield accepted steps up to and including the one with the first event.
 
         A step with an event that crosses a discontinuity of f is taken again, halved until it does
@@ -164,7 +175,7 @@ class EventDetector:
                 happened = self(seen)
                 if happened is None:
                     integration.fail("the solution inside the step is not finite")
-                t = self.t if happened else step.t1
+                t = step.t1 if self.t is None or not happened else self.t
                 if adaptive and (happened or (end - step.t0) * integration.direction > 0):
                     if num_retaken < MAX_RETAKEN and crosses_discontinuity(integration, seen, t):
                         break

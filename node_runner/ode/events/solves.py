@@ -166,7 +166,7 @@ def solve_until(
     recording = StepRecorder(solver, detector, "states" if torch.is_grad_enabled() else "last")
     differentiable = record(solver, recording, problem)
     start, end = problem.ts
-    if detector.index is None:
+    if detector.t is None:
         time = torch.as_tensor(t_end, dtype=kind.dtype, device=kind.device).reshape(())
     else:
         end = detector.t if detector.t != start else nextafter(start, end)
@@ -193,20 +193,20 @@ def crossing(detector: EventDetector, step: StoredStep, flat: Tensor, t: Tensor)
     """The time of the event, with the gradient that the implicit function theorem gives it where
     the solution or the condition has one.
     """
-    e, conditions = detector.index, detector.conditions
+    e, at, conditions = detector.index, detector.t, detector.conditions
+    if e is None or at is None:
+        return t
     if not flat.requires_grad and not conditions.evaluate(t, flat, [e]).requires_grad:
         return t
     y = flat if flat.requires_grad else flat.detach().requires_grad_()
     g, rate = value_and_slope(
         lambda t, y: conditions.evaluate(t, y, [e])[0],
-        detector.time(detector.t),
+        detector.time(at),
         y,
-        step.slope(detector.t),
+        step.slope(at),
     )  # synchronises, as the search has
     least = torch.finfo(y.dtype).eps ** 0.5 * detector.typical[e]
-    time = EventTime.apply(
-        t, g, y, rate, least, f"{conditions.event_label(e)}, t={detector.t:.6g},"
-    )
+    time = EventTime.apply(t, g, y, rate, least, f"{conditions.event_label(e)}, t={at:.6g},")
     return FirstDerivativeOnly.apply(NO_SECOND_DERIVATIVES.format("end is an event or"), time)
 
 
@@ -233,7 +233,7 @@ class EventTime(torch.autograd.Function):
         return None, -gradient.to(ctx.like) / ctx.rate, None, None, None, None
 
 
-def as_events(events: Event | Callable | Sequence[Event | Callable]) -> list[Event]:
+def as_events(events: Any) -> list[Event]:
     """A list of events, whatever form they were given in."""
     given = events if isinstance(events, (list, tuple)) else [events]
     if not given or not all(isinstance(each, Event) or callable(each) for each in given):

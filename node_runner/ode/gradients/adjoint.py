@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -119,7 +120,7 @@ class AdjointFunction(torch.autograd.Function):
         *tensors: Tensor,
     ) -> Tensor:
         ctx.policy, ctx.solver, ctx.captured = policy, solver, captured
-        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.problem = replace(problem, y0=y0[:0], params=(), given=())
         ctx.start = Kept(y0)
         ctx.save_for_backward(outputs[0], *tensors)
         return outputs.pop()
@@ -156,12 +157,12 @@ def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     field = backward_field(policy, solver, problem, vjp)
     drift = Drift(problem, ctx.start.tensor(), outputs, tolerances(policy, ctx.solver))
     carry = torch.zeros_like(cotangents[-1])
-    integration = None
+    integration: Integration
     for i in range(len(ts) - 1, 0, -1):
         carry = carry + cotangents[i - 1]  # a jumps, and the quadratures' constant adjoints
         field.quadrature_adjoint = carry[n:]
         start = torch.cat([outputs[i - 1, :n], carry[:n]])
-        if integration is None:
+        if i == len(ts) - 1:
             integration = backward_integration(policy, solver, problem, field, ts[i], start)
         else:
             integration.restart_from(field.state(start))
@@ -212,8 +213,8 @@ def backward_integration(
     weights = [*problem.weights[:fed] * 2, *[float(full)] * sums]
     own = solver.norm_of(problem.layout)
     norm = ErrorNorm(layout, rtol, atol, weights, error_norm=own, states=2)
-    if full and field.vjp.tensors and not sums:
-        norm.extra = lambda: field.error_ratios(tightest(rtol), tightest(atol))
+    if full and isinstance(field, BackwardField) and field.vjp.tensors:
+        norm.extra = partial(field.error_ratios, tightest(rtol), tightest(atol))
     state = field.state(start)
     return solver.start_integration(
         field, layout, t, state, norm, problem.stats.backward, graph=False

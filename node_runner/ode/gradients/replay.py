@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ from .. import observation
 from ..dynamo import run_eagerly
 from ..engine import ENGINES
 from ..error_norm import ErrorNorm
-from ..integration import OneSidedRates, Step
+from ..integration import OneSidedRates
 from ..problem import Problem
-from ..protocol import Integrator
+from ..protocol import AcceptedStep, Integrator
 from ..stepper import Method, Rates, Stepper
 from ..transforms import refuse_tangents
 from .captured_tensors import CapturedTensors, add, solve_without_graph
@@ -96,7 +96,7 @@ class StepHistory:
         self.records: list[StepRecord] = []
         self.states: list[Tensor] = []
 
-    def keep(self, step: Step, inside: list[float], lands: bool) -> None:
+    def keep(self, step: AcceptedStep, inside: list[float], lands: bool) -> None:
         if len(self.records) % self.stride == 0:
             if len(self.states) == self.most:
                 self.states, self.stride = self.states[::2], 2 * self.stride
@@ -132,7 +132,7 @@ class ReplayFunction(torch.autograd.Function):
     ) -> Tensor:
         ctx.solver, ctx.trail, ctx.captured = solver, trail, captured
         ctx.engine = ENGINES[solver.engine]
-        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.problem = replace(problem, y0=y0[:0], params=(), given=())
         ctx.save_for_backward(y0, *tensors, *trail.states)
         trail.states = []  # autograd holds them, and frees them
         return outputs.pop()
@@ -175,7 +175,8 @@ def backward_by_steps(
             compiled = compiled_step(ctx, record, y, vjp)
             results = compiled or replay_step(ctx, record, y, vjp)
             known = [carry] if not inside else [carry, torch.stack(inside)]
-            (carry,), gradients = vjp(results, [y], known, once=compiled is not None)
+            (change,), gradients = vjp(results, [y], known, once=compiled is not None)
+            carry = cast(Tensor, change)  # y1 depends on y
         add(totals, gradients)
     return carry, vjp.totals(totals)
 

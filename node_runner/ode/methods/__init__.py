@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from ..errors import unknown_name
 from ..stepper import Method
@@ -83,7 +84,7 @@ def _import(name: str) -> object:
         ) from None
 
 
-def _as_method(given: object, value: object) -> Method:
+def _as_method(given: object, value: Any) -> Method:
     """Return the method that a module, a tableau or a method is."""
     value = getattr(value, "METHOD", getattr(value, "TABLEAU", value))
     if isinstance(value, Tableau):

@@ -34,7 +34,7 @@ from ..state import Layout
 from ..step import UnaliasedRates
 from ..stepper import Attempt, Diagnosis, Interpolant, Rates, Stepper, rates_diagnosed
 
-__all__ = ["Adams", "HistoryPolynomial", "RateHistory", "adams_weights", "scaled_times"]
+__all__ = ["Adams", "HistoryPolynomial", "adams_weights", "rate_history", "scaled_times"]
 
 MAX_ORDER = 12
 AIM = 0.2  # error ratio that a step aims at; 0.5 costs 7 % less and errs three times as much
@@ -102,22 +102,25 @@ class AdamsStepper:
         order: of the predictor in the next step.
         exponent: of dt in the error estimate of the last attempt.
         growth: factor for the next step, chosen with its order.
+        trial: the last attempt.
     """
+
+    trial: _Trial
 
     def __init__(
         self, method: Adams, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool
     ) -> None:
         self.f, self.layout, self.norm, self.max_order = f, layout, norm, int(method.order)
-        self.history = RateHistory.of(layout, self.max_order, graph)
+        self.history = rate_history(layout, self.max_order, graph)
         self.matrices: dict[tuple[Nodes, int], Tensor] = {}
         self.restart()
 
     def restart(self) -> None:
         """Start again at order 1: the history is that of another solution."""
         self.history.clear()
-        self.order, self.exponent, self.growth = 1, 2, None
+        self.order, self.exponent = 1, 2
+        self.growth: float | None = None
         self.starting, self.failures = True, 0
-        self.trial: _Trial | None = None
         self.judged = True  # the last attempt has been accepted, or there is none
         self.evaluated = False  # the newest rate of the history is that of the next step's start
 
@@ -159,7 +162,7 @@ class AdamsStepper:
 
     def diagnose(self) -> Diagnosis:
         found = [self.history.newest(len(self.history.times))]
-        if self.trial is not None:
+        if not self.judged:
             found.append(self.trial.predicted[None])
         return rates_diagnosed(torch.cat(found))
 
@@ -366,11 +369,6 @@ class RateHistory(Protocol):
 
     times: deque[float]
 
-    @staticmethod
-    def of(layout: Layout, length: int, graph: bool) -> RateHistory:
-        """An empty history of ``length`` rates at most, with or without their graph."""
-        return _GraphHistory(layout, length) if graph else _BufferHistory(layout, length)
-
     def put_ahead(self, rates: list[Tensor]) -> Tensor:
         """Set the rate ahead and return it, shape (width,)."""
 
@@ -387,6 +385,11 @@ class RateHistory(Protocol):
         """Forget all."""
 
 
+def rate_history(layout: Layout, length: int, graph: bool) -> RateHistory:
+    """Return an empty history of ``length`` rates at most, with or without their graph."""
+    return _GraphHistory(layout, length) if graph else _BufferHistory(layout, length)
+
+
 class _GraphHistory:
     """Rates with their graph, as a list."""
 
@@ -394,7 +397,7 @@ class _GraphHistory:
         self.layout, self.own = layout, UnaliasedRates()
         self.rates: deque[Tensor] = deque(maxlen=length)
         self.times: deque[float] = deque(maxlen=length)
-        self.ahead: Tensor | None = None
+        self.ahead = torch.empty(0)
 
     def put_ahead(self, rates: list[Tensor]) -> Tensor:
         self.ahead = self.own(self.layout.flatten(rates))
@@ -486,8 +489,8 @@ class HistoryPolynomial:
 
     def slope(self, t: float) -> Tensor:
         theta = (t - self.t0) / self.dt
-        weights = [_horner(row, theta) for row in lagrange_coefficients(self.nodes)]
-        weights = torch.tensor(weights, dtype=self.y0.dtype).to(self.y0.device)
+        numbers = [_horner(row, theta) for row in lagrange_coefficients(self.nodes)]
+        weights = torch.tensor(numbers, dtype=self.y0.dtype).to(self.y0.device)
         return torch.mv(self.rates.detach().T, weights)
 
     def _integral_weights(self, theta: Tensor) -> Tensor:

@@ -260,12 +260,15 @@ class BDFStepper:
             equal steps; below 1 where the error comes near its tolerance.
     """
 
+    tried: Tried  # the last attempt
+
     def __init__(
         self, f: Rates, layout: Layout, norm: ErrorNorm, newton: Newton, max_order: int, graph: bool
     ) -> None:
         self.f, self.layout, self.norm, self.newton = f, layout, norm, newton
         self.max_order, self.graph = max_order, graph
-        self.exponent, self.growth = 2, None
+        self.exponent = 2
+        self.growth: float | None = None
         self.scale: Tensor | None = None  # (1, 1), of Newton's equation, which is c
         self.c = self.jacobian_c = 1.0  # the last c, and that with the last Jacobian
         self.age, self.evaluated = 0, 0  # steps with this Jacobian, and how many there were
@@ -276,7 +279,6 @@ class BDFStepper:
         self.rate: Tensor | None = None
         self.differences: Differences | None = None
         self.past: list[Point] = []  # accepted, the newest first
-        self.tried: Tried | None = None
         self.newton.stale = True
         self.order = 1
         self.steps = 0  # in a row, at this order and not after a rejection
@@ -308,7 +310,7 @@ class BDFStepper:
         return Attempt(y1, after.terms[k + 1].detach() * (formula.error(k) / abs(t1 - t0)))
 
     def diagnose(self) -> Diagnosis:
-        if self.rate is not None and self.tried is None:
+        if self.rate is not None and not hasattr(self, "tried"):
             return rates_diagnosed(self.rate)
         return Diagnosis()
 

@@ -21,7 +21,7 @@ from ..error_norm import ErrorNorm
 from ..state import Layout
 from ..stepper import Attempt, Diagnosis, Interpolant, Rates, StepFailed, Stepper, rates_diagnosed
 from ..transforms import values_of
-from .adams import HistoryPolynomial, RateHistory, adams_weights, scaled_times
+from .adams import HistoryPolynomial, adams_weights, rate_history, scaled_times
 from .hermite import Hermite
 
 __all__ = ["FixedAdams"]
@@ -105,16 +105,17 @@ class FixedAdams:
 class FixedAdamsStepper:
     """One solve: the rates of earlier steps."""
 
+    step: tuple[float, float, Tensor, Tensor]  # the last attempt
+
     def __init__(self, method: FixedAdams, f: Rates, layout: Layout, graph: bool) -> None:
         self.method, self.f, self.layout = method, f, layout
         self.length = max(1, int(method.max_order) - 1)
-        self.history = RateHistory.of(layout, self.length, graph)
+        self.history = rate_history(layout, self.length, graph)
         self.restart()
 
     def restart(self) -> None:
         """Start again with rk4: the history is that of another solution."""
         self.history.clear()
-        self.step: tuple[float, float, Tensor, Tensor] | None = None
         self.used = 0  # rates in the formula of the last step; 0 for one of rk4
         self.evaluated = False  # the newest rate of the history is that of the next step's start
         self.end_rate = False  # the rate ahead is f(t1, y1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..error_norm import ErrorNorm
 from ..state import Layout
-from ..step import combined
+from ..step import combination, combined
 from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tableau import Row
 from ..transforms import refuse_functorch
@@ -100,6 +100,8 @@ class Taken:
 class ImplicitStepper:
     """One solve: keeps the rate at the end of a step, the Jacobian and the last step taken."""
 
+    taken: Taken  # after the first attempt
+
     def __init__(
         self,
         method: ImplicitRungeKutta,
@@ -114,7 +116,6 @@ class ImplicitStepper:
         self.f, self.layout, self.newton, self.graph = f, layout, newton, graph
         self.again = again
         self.rate: Tensor | None = None  # f where the next step starts
-        self.taken: Taken | None = None
         self.scales: tuple[float, dict[Block, Tensor]] = (0.0, {})
         self.jacobian_at: float | None = None  # the start of the step that it was made for
 
@@ -127,9 +128,13 @@ class ImplicitStepper:
 
     def first_rate(self, t: float, y: Tensor) -> Tensor:
         """f(t, y), kept for the step from there."""
+        return self._start_rate(t, y).detach()
+
+    def _start_rate(self, t: float, y: Tensor) -> Tensor:
+        """f(t, y), shape (width,), evaluated where the step before has not."""
         if self.rate is None:
             self.rate = self._evaluate(0, t, y)
-        return self.rate.detach()
+        return self.rate
 
     def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
         """A step from (t0, y) to t1.
@@ -162,7 +167,7 @@ class ImplicitStepper:
         if end is None:
             end = self._evaluate(0, step.t1, step.y1)
         self.taken, self.rate = replace(step, start=start, end=end), end
-        bump = combined(None, step.k, self.tableau.bump, 1.0) if self.tableau.bump else None
+        bump = combination(step.k, self.tableau.bump, 1.0) if self.tableau.bump else None
         path = Hermite(step.t0, step.t1, step.y0, step.y1, start, end, bump)
         return refined(path, self.tableau.inner, self._reach)
 
@@ -178,7 +183,7 @@ class ImplicitStepper:
         self.rate = None
 
     def diagnose(self) -> Diagnosis:
-        if self.taken is not None:
+        if hasattr(self, "taken"):
             return rates_diagnosed(torch.stack(self.taken.k))
         return Diagnosis() if self.rate is None else rates_diagnosed(self.rate)
 
@@ -191,14 +196,14 @@ class ImplicitStepper:
         tableau, dt = self.tableau, t1 - t0
         k: list[Tensor] = []
         z: Tensor | None = None  # the last point
-        for first, end in tableau.blocks:
+        for first, stop in tableau.blocks:
             if tableau.explicit(first):
                 k.append(self._explicit(first, t0, t1, y, k))
                 continue
-            points, rates = self._block((first, end), t0, t1, y, k, z)
+            points, rates = self._block((first, stop), t0, t1, y, k, z)
             k, z = k + rates, points[-1]
         y1 = combined(y, k, tableau.b, dt)
-        if tableau.stiffly_accurate:  # the last point, to the last bit
+        if tableau.stiffly_accurate and z is not None:  # the last point, to the last bit
             y1 = torch.cat([z, y1[len(z) :]]) if len(z) < len(y1) else z
         start = k[0] if tableau.explicit(0) else self.rate
         end = k[-1] if tableau.stiffly_accurate else None
@@ -206,8 +211,7 @@ class ImplicitStepper:
 
     def _explicit(self, stage: int, t0: float, t1: float, y: Tensor, k: list[Tensor]) -> Tensor:
         if stage == 0:
-            self.first_rate(t0, y)
-            return self.rate
+            return self._start_rate(t0, y)
         point = combined(y, k, self.tableau.a[stage], t1 - t0)
         return self._evaluate(stage, self._time(stage, t0, t1), point)
 
@@ -232,8 +236,7 @@ class ImplicitStepper:
         guess = self._guess(block[0], base, scale, known, y[:fed] if z is None else z)
         rate = None
         if z is None and not self.method.adaptive:
-            self.first_rate(t0, y)
-            rate = self.rate[:fed]
+            rate = self._start_rate(t0, y)[:fed]
         points = self.newton.solve(times, base, scale, guess, rate)
         if self.graph:
             points = self.newton.attached(times, base, scale, points)
@@ -247,7 +250,7 @@ class ImplicitStepper:
         """
         if not (self.method.adaptive and k):
             return z.expand_as(base)
-        rate = combined(None, k, predictor(self.tableau.c, stage), 1.0)
+        rate = combination(k, predictor(self.tableau.c, stage), 1.0)
         return base + scale.sum(1, keepdim=True) * rate
 
     def _with_quadratures(
@@ -281,7 +284,7 @@ class ImplicitStepper:
     @torch.no_grad()
     def _error(self, dt: float, k: Sequence[Tensor]) -> Tensor:
         """sum_i b_error_i k_i, filtered where the tableau asks for it, shape (width,)."""
-        error = combined(None, [rate.detach() for rate in k], self.tableau.b_error, 1.0)
+        error = combination([rate.detach() for rate in k], self.tableau.b_error or (), 1.0)
         if not self.tableau.filter:
             return error
         fed = self.layout.state_size

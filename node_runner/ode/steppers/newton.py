@@ -179,9 +179,9 @@ class Newton:
         self.iterations, self.adaptive = int(iterations), adaptive
         fed = layout.state_size
         self.rtol, self.atol = (x[:fed] if x.dim() else x for x in (norm.rtol, norm.atol))
-        self.jacobians: Tensor | None = None  # (m or 1, B, D, D)
+        self.jacobians = torch.empty(0)  # (m or 1, B, D, D), once there is one
         self.stale = True
-        self.factors: tuple[Tensor, Tensor] | None = None
+        self.factors: tuple[Tensor, ...] = ()
         self.scale: Tensor | None = None  # that the factors hold
         self.eta = 1.0
         self.checked = self.blocks.rows == 1

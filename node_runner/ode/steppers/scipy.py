@@ -79,11 +79,12 @@ class SciPy:
 class SciPyStepper:
     """One solve; keeps SciPy's answer to the last step."""
 
+    answer: SciPyInterpolant  # after the first attempt
+
     def __init__(
         self, method: SciPy, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool
     ) -> None:
         self.method, self.f, self.layout, self.norm, self.graph = method, f, layout, norm, graph
-        self.found: SciPyInterpolant | None = None
         self.uses: list[Tensor] = []  # what a gradient would have to go through
 
     def first_rate(self, t: float, y: Tensor) -> Tensor:
@@ -97,7 +98,7 @@ class SciPyStepper:
         """
         refuse_tangents(self.method.name, y, instead=OTHER)
         self.uses = [y] if self.graph and y.requires_grad else []
-        self.found = SciPyInterpolant(self, None, y.detach())
+        self.answer = SciPyInterpolant(self, None, y.detach())
         return Attempt(self.refusing(self._solve(t0, t1, y.detach()) if y.numel() else y), None)
 
     def _solve(self, t0: float, t1: float, y: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class SciPyStepper:
                 "evaluations): take a larger rtol and atol, or solver='Radau' if the problem is "
                 "stiff"
             )
-        self.found.sol = answer.sol
+        self.answer.sol = answer.sol
         return torch.from_numpy(answer.y[:, -1].copy()).to(y)
 
     def rate(self, t: float, y: Tensor) -> Tensor:
@@ -147,7 +148,7 @@ class SciPyStepper:
     restart = accept
 
     def interpolant(self) -> SciPyInterpolant:
-        return self.found
+        return self.answer
 
     def diagnose(self) -> Diagnosis:
         return Diagnosis()
