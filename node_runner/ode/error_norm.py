@@ -1,4 +1,4 @@
-"""How large an error is, against what is allowed."""
+"""Error norm of step-size control: errors relative to the tolerances."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ def graph_bytes(y: Tensor, nodes: set, storages: set[int]) -> int:
 
 def saved_tensors(node: Any) -> Iterator[Tensor]:
     """Tensors that a node of the graph has saved, whether it was written in C++ or in Python."""
-    for name in saved_names(type(node)):
+    kind: Any = type(node)
+    for name in saved_names(kind):
         try:
             value = getattr(node, name)
         except RuntimeError:  # freed, or overwritten since

@@ -1,4 +1,4 @@
-"""The one loop: everything that follows a solution follows the accepted steps it yields."""
+"""The loop over steps: it yields the accepted steps of a solution, for whatever follows it."""
 
 from __future__ import annotations
 

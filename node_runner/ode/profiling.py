@@ -1,4 +1,4 @@
-"""What one solve costs, and how far it is from the solution."""
+"""Error, evaluations and time of one solve and of its gradient."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a solver and a gradient strategy are to those who are handed one, so that none of them
-imports the other.
-"""
+"""Interfaces of solvers and gradient strategies, so that neither imports the other."""
 
 from __future__ import annotations
 

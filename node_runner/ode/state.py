@@ -18,8 +18,16 @@ from .stats import Counts
 class Quadrature:
     """A quantity that is integrated along the path and that f never sees: q' = r(t, y).
 
+    >>> import torch
+    >>> from node_runner.ode import Quadrature, Solver
+    >>> f = lambda t, y: (-y, (y.sum(),))
+    >>> area = [Quadrature(torch.zeros(()))]
+    >>> solution = Solver()(f, torch.ones(1), [0.0, 1.0], quadratures=area)
+    >>> round(solution.final_quadratures[0].item(), 3)
+    0.632
+
     Args:
-        start: value at ts[0], any shape, the state's dtype and device.
+        start: Value at ts[0], any shape, of the state's dtype and device.
         weight: factor on its error estimate in step-size control. 0 lets it ride along: it never
             shortens a step, yet a NaN in it still rejects one.
     """

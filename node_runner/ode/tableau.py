@@ -47,6 +47,11 @@ class Tableau:
 
     Raises:
         ValueError: naming the condition that the coefficients miss, and by how much.
+
+    >>> from node_runner.ode import Solver, Tableau
+    >>> ssp3 = Tableau(3, c=(0, 1, 0.5), a=((), (1,), (0.25, 0.25)), b=(1 / 6, 1 / 6, 2 / 3))
+    >>> ssp3.stages, ssp3.adaptive, Solver(ssp3, step_size=0.1).method
+    (3, False, 'Tableau of order 3')
     """
 
     order: int

@@ -2,7 +2,8 @@
 is wanted.
 
 Each function returns y at the end and a summary (3,) in float64: whether the end was reached, steps
-accepted, steps rejected. What went wrong is not told: an eager solve tells it better.
+accepted, steps rejected. Failures are not
+diagnosed here: the solve is repeated eagerly to raise a full error.
 """
 
 from __future__ import annotations

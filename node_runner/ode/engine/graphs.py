@@ -1,4 +1,4 @@
-"""Compiled graphs, one for each f and plan, and what is said where there can be none.
+"""Compiled graphs, one for each f and specification, and the warnings of fallbacks.
 
 torch.compile looks at f again at each call (same code, shapes and constants; the tensors that f
 closes over are inputs of the graph), so that a closure made anew each training step is no new f. A

@@ -1,4 +1,4 @@
-"""What a graph is made for, and one Runge-Kutta step in a form that can be traced.
+"""Specification of a graph, and one Runge-Kutta step in a form that can be traced.
 
 Nothing here counts, branches on a value or reads the device: times, steps and tolerances are 0-dim
 tensors, so that one graph serves all of their values.

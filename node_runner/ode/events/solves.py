@@ -1,4 +1,4 @@
-"""Events: when a condition on time and state changes its sign."""
+"""Solves that end at an event: a change of sign of a condition on time and state."""
 
 from __future__ import annotations
 

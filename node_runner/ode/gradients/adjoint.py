@@ -52,8 +52,16 @@ class Adjoint:
     df/dtheta varies faster than both (parameters that enter through a fast function of t), compare
     with "full" or a smaller tolerance.
 
+    >>> import torch
+    >>> from node_runner.ode import Adjoint, Solver
+    >>> w = torch.tensor(0.5, requires_grad=True)
+    >>> solver = Solver(gradient=Adjoint())
+    >>> solver(lambda t, y: w * y, torch.ones(1), [0.0, 1.0], params=[w]).final.backward()
+    >>> round(w.grad.item(), 3)
+    1.649
+
     Args:
-        rtol, atol: of the backward solve; those of the forward solve unless given.
+        rtol, atol: Tolerances of the backward solve (default: those of the forward solve).
         norm: "state" lets y and a alone choose the steps, since nothing depends on the parameter
             quadrature (Kidger et al. 2021, arXiv:2009.09457, the seminorm); "full" puts its error
             in as well, as the original code does.

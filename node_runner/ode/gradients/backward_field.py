@@ -1,4 +1,4 @@
-"""What is integrated backwards in time: the state, its adjoint, and the parameter quadrature."""
+"""Fields of the adjoint's backward solve: state, adjoint and parameter quadrature."""
 
 from __future__ import annotations
 

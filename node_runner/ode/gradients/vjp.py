@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of f's graph on the way back."""
+"""Vector-Jacobian products of f's graph in a backward pass."""
 
 from __future__ import annotations
 
