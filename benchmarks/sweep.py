@@ -74,7 +74,7 @@ def called(*options: str) -> float:
 
 def main() -> int:
     args = begin(parser(__doc__))
-    jobs_count, steps = (2, 2) if args.smoke else (JOBS, STEPS)
+    jobs_count, steps = (1, 1) if args.smoke else (JOBS, STEPS)
     options = [f"trainer.max_steps={steps}", "runtime.threads=1"]
     if args.smoke:
         options += ["data.test_size=100", "data.validation_size=100", "task.grid=10"]

@@ -30,7 +30,7 @@ def result_of(folder):
 @pytest.mark.parametrize(
     "options, cause",
     [
-        (["solver=rk4", "solver.step_size=1e-3", "gradient.max_mib=8"], "gradient.max_mib of 8"),
+        (["solver=rk4", "solver.step_size=1e-3", "gradient.max_mib=8"], "max_mib of 8"),
         (["solver=rk4", "solver.step_size=1e-9"], "takes 5e+08 steps"),
     ],
 )

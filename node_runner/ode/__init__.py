@@ -1,5 +1,6 @@
-"""Differentiable ODE solvers in plain torch: methods, step control, gradients. Knows nothing of the
-rest.
+"""Differentiable ODE solvers in plain torch: methods, step control, gradients, events.
+
+Imports nothing from the other packages of ``node_runner``.
 """
 
 from . import torchdiffeq
@@ -7,12 +8,15 @@ from .dense import DenseSolution
 from .errors import GrazingError, OptionError, SolverError
 from .events import Event, EventSolution
 from .gradients import Adjoint, Direct, Replay
-from .measure import measure
 from .observation import SolveProgress, observed
+from .profiling import profile_solve
 from .solution import Solution
 from .solver import Solver
 from .state import Quadrature
 from .stats import Counts, Stats, total
+from .stepper import Method
+from .steppers.implicit_tableau import ImplicitTableau
+from .tableau import Tableau
 
 __all__ = [
     "Adjoint",
@@ -22,6 +26,8 @@ __all__ = [
     "Event",
     "EventSolution",
     "GrazingError",
+    "ImplicitTableau",
+    "Method",
     "OptionError",
     "Quadrature",
     "Replay",
@@ -30,7 +36,8 @@ __all__ = [
     "Solver",
     "SolverError",
     "Stats",
-    "measure",
+    "Tableau",
+    "profile_solve",
     "observed",
     "torchdiffeq",
     "total",

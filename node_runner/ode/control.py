@@ -1,25 +1,26 @@
-"""Which step to try next, in plain floats. Nothing here touches a device."""
+"""Step-size control in plain Python floats: fixed steps and the PI controller."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import copysign, inf, isfinite, nextafter, ulp
+from typing import Any
 
-SHORTEST = 2.0**-128  # a step, over what is left of the interval
+MIN_FRACTION = 2.0**-128  # a step, over what is left of the interval
 
 
 def underflows(dt: float, t: float, t1: float, end: float) -> bool:
     """Whether a step of ``dt`` is lost in the rounding of time where it stands.
 
     That is the rounding of t and of t1, the end of the step before, which was tried in vain; the
-    interval may go on far beyond. Near t = 0 any step is above it, and one that is ``SHORTEST`` of
-    what is left of the interval is given up.
+    interval may go on far beyond. Near t = 0 any step is above it, and one that is
+    ``MIN_FRACTION`` of what is left of the interval is given up.
     """
     left = abs(end - t)
-    return dt <= max(16 * ulp(max(abs(t), abs(t1))), SHORTEST * left if isfinite(left) else 0.0)
+    return dt <= max(16 * ulp(max(abs(t), abs(t1))), MIN_FRACTION * left if isfinite(left) else 0.0)
 
 
-MOST_FIXED_STEPS = 10_000_000  # of a grid that the caller chooses
+MAX_FIXED_STEPS = 10_000_000  # of a grid that the caller chooses
 
 
 @dataclass
@@ -64,7 +65,7 @@ class PIControl:
     which has no e_last, the memory is 0.8 for the same reason.
 
     Args:
-        dt: size of the step to propose, without sign; None until the first is estimated.
+        dt: size of the step to propose, without sign; NaN until the first is estimated.
         order: k.
         safety, min_factor, max_factor: as in the formula.
         min_step: no step is shorter but the last of a stretch; one of this size or less is accepted
@@ -72,7 +73,7 @@ class PIControl:
         max_step: no step is longer.
     """
 
-    dt: float | None
+    dt: float
     order: int
     safety: float = 0.93
     min_factor: float = 0.2
@@ -136,32 +137,32 @@ class PIControl:
         return ratio ** (0.75 * beta) * scaled**beta
 
 
-def checked_options(
+def check_control_options(
     min_step: object, max_step: object, safety: object, min_factor: object, max_factor: object
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Check the options of ``PIControl``.
 
     Raises:
         ValueError: for one out of range.
     """
-    found = {name: as_number(f"solver.{name}", value) for name, value in locals().items()}
+    found = {name: as_number(name, value) for name, value in locals().items()}
     if not 0 <= found["min_step"] <= found["max_step"] or found["min_step"] == inf:
         raise ValueError(
-            f"solver.min_step is {min_step!r} and solver.max_step {max_step!r}, must be 0 <= "
+            f"min_step is {min_step!r} and max_step {max_step!r}, must be 0 <= "
             "min_step <= max_step with min_step finite"
         )
     if not found["max_step"] > 0:
-        raise ValueError(f"solver.max_step is {max_step!r}, must be positive")
+        raise ValueError(f"max_step is {max_step!r}, must be positive")
     if not 0 < found["safety"] <= 1:
-        raise ValueError(f"solver.safety is {safety!r}, must be above 0 and at most 1")
+        raise ValueError(f"safety is {safety!r}, must be above 0 and at most 1")
     if not 0 < found["min_factor"] < 1:
-        raise ValueError(f"solver.min_factor is {min_factor!r}, must be above 0 and below 1")
+        raise ValueError(f"min_factor is {min_factor!r}, must be above 0 and below 1")
     if not found["max_factor"] >= 1:
-        raise ValueError(f"solver.max_factor is {max_factor!r}, must be at least 1")
+        raise ValueError(f"max_factor is {max_factor!r}, must be at least 1")
     return found
 
 
-def as_number(name: str, value: object) -> float:
+def as_number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .dynamo import run_eagerly
-from .gradients.again import FirstOrder
+from .gradients.double_backward import FirstDerivativeOnly
 from .problem import Problem
-from .protocol import Solves
-from .recording import KeptStep, Recording, read, record
+from .protocol import SolverProtocol
+from .recording import StepRecorder, StoredStep, read, record
 from .state import State
 from .stats import Stats
-from .times import NO_SECOND
+from .time_gradients import NO_SECOND_DERIVATIVES
 
 SLACK = 4  # rounding units by which a time may miss the interval: a float32 0.1 is above 0.1
 
@@ -42,9 +43,9 @@ class DenseSolution:
     (torch.Size([3]), torch.Size([2, 3]), torch.Size([5, 3]))
     """
 
-    solver: Solves
+    solver: SolverProtocol
     problem: Problem
-    recording: Recording
+    recording: StepRecorder
     differentiable: bool
 
     @property
@@ -81,16 +82,17 @@ class DenseSolution:
         times, many = self.times(t)
         layout = self.problem.layout
         flat = self.read(times)
-        moves = isinstance(t, Tensor) and t.requires_grad
-        if moves and self.differentiable and torch.is_grad_enabled():
+        if not isinstance(t, Tensor) or not t.requires_grad:
+            pass
+        elif self.differentiable and torch.is_grad_enabled():
             flat = self.move(flat, times, t.reshape(-1))
         return layout.copies(flat if many else flat[0])
 
-    def times(self, t: float | Sequence[float] | Tensor) -> tuple[list[float], bool]:
+    def times(self, t: Any) -> tuple[list[float], bool]:
         """The times as floats (one read of the device), and whether they are a sequence."""
         if isinstance(t, Tensor) and t.dim() > 1:
             raise ValueError(f"t must be one time or one-dimensional, got shape {tuple(t.shape)}")
-        found = t.tolist() if isinstance(t, Tensor) else t
+        found: Any = t.tolist() if isinstance(t, Tensor) else t
         many = not isinstance(found, (int, float)) and hasattr(found, "__len__")
         times = [float(each) for each in found] if many else [float(found)]
         coarse = t.dtype if isinstance(t, Tensor) and t.is_floating_point() else torch.float64
@@ -129,17 +131,19 @@ class DenseSolution:
         zero = torch.cat([difference(self.recording.steps[n], t[i]) for n, i in groups.items()])
         moved = flat + zero[back.to(zero.device)]
         return (
-            moved if self.recording.graph else FirstOrder.apply(NO_SECOND.format("time t"), moved)
+            moved
+            if self.recording.graph
+            else FirstDerivativeOnly.apply(NO_SECOND_DERIVATIVES.format("time t"), moved)
         )
 
 
-def difference(step: KeptStep, t: Tensor) -> Tensor:
+def difference(step: StoredStep, t: Tensor) -> Tensor:
     """y(t) less the same at t detached: zero, with the derivatives in t."""
     t = t.to(device=step.y0.device)
     return step.at_tensor(t) - step.at_tensor(t.detach())
 
 
-def solve_dense(solver: Solves, problem: Problem) -> DenseSolution:
+def solve_dense(solver: SolverProtocol, problem: Problem) -> DenseSolution:
     """Solve, keeping every step.
 
     Raises:
@@ -147,5 +151,5 @@ def solve_dense(solver: Solves, problem: Problem) -> DenseSolution:
             strategy does not know of.
         SolverError: if the solve cannot reach ts[-1].
     """
-    recording = Recording(solver)
+    recording = StepRecorder(solver)
     return DenseSolution(solver, problem, recording, record(solver, recording, problem))

@@ -31,6 +31,5 @@ def run_eagerly(function: Function) -> Function:
         dynamo.set_code_exec_strategy(function.__code__, dynamo._FrameExecStrategy(skip, skip))
     except AttributeError:  # another torch
         return torch.compiler.disable(function, reason=_REASON)
-    function._torchdynamo_disable = True
-    function._torchdynamo_disable_msg = _REASON
+    vars(function).update(_torchdynamo_disable=True, _torchdynamo_disable_msg=_REASON)
     return function

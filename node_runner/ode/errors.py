@@ -1,4 +1,4 @@
-"""What the solver says when it cannot go on."""
+"""Exceptions of the solver, and the wording of unknown names."""
 
 from __future__ import annotations
 

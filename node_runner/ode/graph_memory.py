@@ -7,6 +7,7 @@ from functools import cache
 from math import inf, nan
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,22 +53,22 @@ class GraphMemory:
         if not self.pending:
             return
         if self.seen is not None:
-            self.measure(y)
+            self.measure(y, *self.seen)
         elif self.steps >= AFTER_STEPS or perf_counter() - self.started > AFTER_SECONDS:
             if y.grad_fn is None or transformed():
                 self.pending = False
                 return
-            self.seen = set(), set()
-            graph_bytes(y, *self.seen)
+            nodes, storages = self.seen = set(), set()
+            graph_bytes(y, nodes, storages)
 
-    def measure(self, y: Tensor) -> None:
+    def measure(self, y: Tensor, nodes: set, storages: set[int]) -> None:
         """Find how many steps fit, from the one that ended with y."""
-        self.each = graph_bytes(y, *self.seen) or 1
+        self.step_bytes = graph_bytes(y, nodes, storages) or 1
         if self.max_mib is None:
-            self.bound = SHARE * (free_bytes(y.device) + self.steps * self.each)
+            self.bound = SHARE * (free_bytes(y.device) + self.steps * self.step_bytes)
         else:
             self.bound = self.max_mib * 2**20
-        self.most, self.pending, self.seen = self.bound / self.each, False, None
+        self.most, self.pending, self.seen = self.bound / self.step_bytes, False, None
 
     def fail(self, method: str, t: float, dt: float, rejected: int) -> None:
         bound = f"{self.bound / 2**20:.4g} MiB"
@@ -79,8 +80,8 @@ class GraphMemory:
             error_ratio=nan,
             component="no component: memory is at its end, not accuracy",
             steps=(self.steps, rejected),
-            cause=f"the graph of {self.steps} steps, of {self.each / 2**20:.3g} MiB each, exceeds "
-            f"gradient.max_mib of {bound}{share}",
+            cause=f"the graph of {self.steps} steps, of {self.step_bytes / 2**20:.3g} MiB each, "
+            f"exceeds max_mib of {bound}{share}",
             advice=(
                 "gradient=replay (Replay()), which holds one state a step",
                 "a smaller learning rate, a larger tolerance or a larger step_size, if so many "
@@ -111,9 +112,10 @@ def graph_bytes(y: Tensor, nodes: set, storages: set[int]) -> int:
     return total
 
 
-def saved_tensors(node: object) -> Iterator[Tensor]:
+def saved_tensors(node: Any) -> Iterator[Tensor]:
     """Tensors that a node of the graph has saved, whether it was written in C++ or in Python."""
-    for name in saved_names(type(node)):
+    kind: Any = type(node)
+    for name in saved_names(kind):
         try:
             value = getattr(node, name)
         except RuntimeError:  # freed, or overwritten since
@@ -124,7 +126,7 @@ def saved_tensors(node: object) -> Iterator[Tensor]:
 
 
 @cache
-def saved_names(kind: type) -> list[str]:
+def saved_names(kind: Any) -> list[str]:
     return [name for name in dir(kind) if name.startswith("_saved_") or name == "saved_tensors"]
 
 

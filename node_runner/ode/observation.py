@@ -1,4 +1,4 @@
-"""Progress of solves, for whoever waits for them.
+"""Progress reports of running solves.
 
     with observed(lambda progress: print(progress.t, progress.nfe)):
         solver(f, y0, [0.0, 1.0])

@@ -29,10 +29,10 @@ class Problem:
         params: tensors besides y0 that a gradient is wanted for.
         given: the entries of y0 as the caller gave them.
         stats: receives the cost.
-        guard: wrapped around f together with ``params``, to look at what it does.
-        rhs: f as it is evaluated, made from ``f`` unless given; what is learnt about f during the
-            solve is shared by all problems made from this one.
+        wrap_rhs: wrapped around f together with ``params``, to look at what it does.
         memory: bounds the graph of the solve, if it has one.
+        rhs: f as it is evaluated; what is learnt about f during the solve is shared by all
+            problems made from this one.
     """
 
     f: Callable
@@ -43,21 +43,17 @@ class Problem:
     params: tuple[Tensor, ...] = ()
     given: tuple[Tensor, ...] = ()
     stats: Stats = field(default_factory=Stats)
-    guard: Callable[[RightSide, Sequence[Tensor]], Rates] | None = None
-    rhs: Rhs | None = None
+    wrap_rhs: Callable[[RightSide, Sequence[Tensor]], Rates] | None = None
     memory: GraphMemory | None = None
-
-    def __post_init__(self) -> None:
-        if self.rhs is None:
-            object.__setattr__(self, "rhs", Rhs(self.f, self.layout.device))
+    rhs: Rhs = field(kw_only=True)
 
     def right_side(self, counts: Counts) -> Rates:
         """f on the flat vector, its evaluations added to ``counts``."""
         f = RightSide(self.rhs, self.layout, counts)
-        return f if self.guard is None else self.guard(f, self.params)
+        return f if self.wrap_rhs is None else self.wrap_rhs(f, self.params)
 
 
-def pose(
+def make_problem(
     f: Callable,
     y0: State,
     times: list[float],
@@ -72,17 +68,20 @@ def pose(
     """
     layout = Layout(y0, quadratures)
     if weights is None:
-        weights = [1.0] * layout.fed
+        weights = [1.0] * layout.num_entries
     else:
         weights = [check_weight(f"weights[{i}]", w) for i, w in enumerate(weights)]
-    if len(weights) != layout.fed:
-        raise ValueError(f"weights has {len(weights)} values for {layout.fed} entries of the state")
+    if len(weights) != layout.num_entries:
+        raise ValueError(
+            f"weights has {len(weights)} values for {layout.num_entries} entries of the state"
+        )
     if params is None:
         params = tuple(f.parameters()) if isinstance(f, nn.Module) else ()
-    given = (y0,) if layout.single else tuple(y0)
+    given = (y0,) if layout.is_tensor else tuple(y0)
     start = layout.start([*given, *(q.start for q in quadratures)])
     weights += [float(q.weight) for q in quadratures]
-    return Problem(f, layout, start, times, weights, check_params("params", params), given)
+    rhs, params = Rhs(f, layout.device), check_params("params", params)
+    return Problem(f, layout, start, times, weights, params, given, rhs=rhs)
 
 
 def check_params(name: str, params: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:

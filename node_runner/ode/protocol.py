@@ -1,6 +1,4 @@
-"""What a solver and a gradient strategy are to those who are handed one, so that none of them
-imports the other.
-"""
+"""Interfaces of solvers and gradient strategies, so that neither imports the other."""
 
 from __future__ import annotations
 
@@ -9,14 +7,31 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .loop import Path, Step
+from .error_norm import ErrorNorm, Tolerances
+from .integration import Integration
 from .problem import Problem
 from .state import Layout
 from .stats import Counts
 from .stepper import Method, Rates
-from .tolerance import Norm, Tolerances
 
-OnAccept = Callable[[Step, list[float], bool], None]
+
+class AcceptedStep(Protocol):
+    """An accepted step from (t0, y0) to (t1, y1)."""
+
+    @property
+    def t0(self) -> float: ...
+
+    @property
+    def t1(self) -> float: ...
+
+    @property
+    def y0(self) -> Tensor: ...
+
+    @property
+    def y1(self) -> Tensor: ...
+
+
+OnAccept = Callable[[AcceptedStep, list[float], bool], None]
 
 
 class Integrator(Protocol):
@@ -26,11 +41,17 @@ class Integrator(Protocol):
     scheme: Method
     rtol: Tolerances
     atol: Tolerances
-    tolerances: Sequence[tuple[Tolerances, Tolerances]]  # of each solve; none with fixed steps
     engine: str
-    jumps: Set[float]
 
-    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], Tensor] | None:
+    @property
+    def tolerances(self) -> Sequence[tuple[Tolerances, Tolerances]]:
+        """(rtol, atol) of each solve; none with fixed steps."""
+
+    @property
+    def jumps(self) -> Set[float]:
+        """Times at which f jumps."""
+
+    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], object] | None:
         """The solver's own measure of the entries of a state, if it has one."""
 
     def integrate(self, problem: Problem, on_accept: OnAccept | None = None) -> Tensor:
@@ -41,10 +62,17 @@ class Integrator(Protocol):
         it, and whether it ends on one.
         """
 
-    def path(
-        self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
-    ) -> Path:
-        """A path from (t, y) with this solver's method and step control."""
+    def start_integration(
+        self,
+        f: Rates,
+        layout: Layout,
+        t: float,
+        y: Tensor,
+        norm: ErrorNorm,
+        counts: Counts,
+        graph: bool,
+    ) -> Integration:
+        """A integration from (t, y) with this solver's method and step control."""
 
 
 class Gradient(Protocol):
@@ -59,7 +87,7 @@ class Gradient(Protocol):
         """
 
 
-class Solves(Integrator, Protocol):
+class SolverProtocol(Integrator, Protocol):
     """A solver with its gradient policy: what dense output, events and engines see of it."""
 
     gradient: Gradient
@@ -67,8 +95,8 @@ class Solves(Integrator, Protocol):
     first_step: float | None
     max_steps: int
 
-    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
-        """The path that starts the problem."""
+    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Integration:
+        """The integration that starts the problem."""
 
     def explain(self, problem: Problem) -> None:
         """Raise a SolverError that tells where a fixed-step solve went wrong."""

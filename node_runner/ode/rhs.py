@@ -69,12 +69,10 @@ class Rhs:
         precision. A compiled graph has f inside it, so it runs under f's state.
         """
         settings = _autocast_settings(self.device_types)
-        if compiled:
-            return (
-                nullcontext()
-                if settings == self.autocast
-                else _autocast(self.autocast or _off(settings))
-            )
+        if compiled and settings == self.autocast:
+            return nullcontext()
+        if compiled and self.autocast is not None:
+            return _autocast(self.autocast)
         return nullcontext() if settings is None else _autocast(_off(settings))
 
 
@@ -119,7 +117,7 @@ def _autocast(settings: Settings | None) -> Iterator[None]:
     if not settings:
         yield
         return
-    first, *others = settings
+    first, others = settings[0], settings[1:]
     with torch.autocast(first.device_type, dtype=first.dtype, enabled=first.enabled):
         with _autocast(others):
             yield

@@ -1,4 +1,4 @@
-"""What a solve returns."""
+"""The result of a solve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from .stats import Stats
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solve returns. Properties are new tensors each time, which may be changed in place.
+    """The result of a solve. Properties are new tensors at each access and may be changed in place.
+
+    >>> import torch
+    >>> from node_runner.ode import Solver
+    >>> solution = Solver("dopri5")(lambda t, y: -y, torch.ones(3), [0.0, 0.5, 1.0])
+    >>> solution.ys.shape, solution.final.shape, solution.stats.forward.nfe
+    (torch.Size([3, 3]), torch.Size([3]), 26)
 
     Attributes:
         stats: its cost; the backward part is there once the gradient has been taken.
@@ -29,8 +35,8 @@ class Solution:
     @property
     def ys(self) -> State:
         """The state at every time: shape (T, *y0), or a tuple of such; the first is y0."""
-        entries = self.all_times()[: self.layout.fed]
-        return entries[0] if self.layout.single else tuple(entries)
+        entries = self.all_times()[: self.layout.num_entries]
+        return entries[0] if self.layout.is_tensor else tuple(entries)
 
     @property
     def final(self) -> State:
@@ -40,17 +46,17 @@ class Solution:
     @property
     def quadratures(self) -> tuple[Tensor, ...]:
         """The quadratures at every time, shape (T, *start) each."""
-        return tuple(self.all_times()[self.layout.fed :])
+        return tuple(self.all_times()[self.layout.num_entries :])
 
     @property
     def final_quadratures(self) -> tuple[Tensor, ...]:
         """The quadratures at ts[-1]."""
-        entries = self.layout.entries(self.last())[self.layout.fed :]
+        entries = self.layout.entries(self.last())[self.layout.num_entries :]
         return tuple(entry.clone() for entry in entries)
 
     def all_times(self) -> list[Tensor]:
         """Each entry at every time."""
-        if self.layout.alone:
+        if self.layout.one_entry:
             return self.layout.entries(torch.cat([self.start[None], self.outputs]))
         both = self.layout.entries(self.start[None]), self.layout.entries(self.outputs)
         return [torch.cat(pair) for pair in zip(*both, strict=True)]

@@ -1,43 +1,54 @@
-"""Solver: a method, its tolerances and a gradient strategy, ready to be called on any problem."""
+"""The solver: a method, its tolerances and a gradient strategy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf, isfinite
-from typing import Literal
+from math import inf, isfinite, nan
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from . import methods
-from .control import FixedControl, PIControl, as_number, checked_options
+from .control import FixedControl, PIControl, as_number, check_control_options
 from .dense import DenseSolution, solve_dense
 from .diagnosis import instability
 from .dynamo import run_eagerly
 from .engine import ENGINES
+from .error_norm import ErrorNorm, Tolerances, as_list, as_tolerance, check_rounding
 from .errors import unknown_name
 from .events import Event, EventSolution, solve_until
 from .gradients import Direct, Gradient
-from .loop import OnAttempt, Path
-from .problem import Problem, check_times, pose
+from .integration import Control, Integration, OnAttempt
+from .problem import Problem, check_times, make_problem
 from .protocol import OnAccept
 from .solution import Solution
 from .state import Layout, Quadrature, State
 from .stats import Counts
 from .stepper import Method, Rates
 from .steppers.explicit import ExplicitRungeKutta
-from .times import between, moves, moving
-from .tolerance import Norm, Tolerances, as_list, check_rounding, plain
+from .steppers.implicit_tableau import ImplicitTableau
+from .tableau import Tableau
+from .time_gradients import problem_on_interval, wants_gradient, with_time_gradients
 from .transforms import all_finite, records, refuse_functorch, transformed
 
 
 class Solver:
-    """Solve y' = f(t, y) by any method of ``methods``.
+    """Solve y' = f(t, y) by any method of ``methods``, or by one of your own.
+
+    >>> import torch
+    >>> from node_runner.ode import Solver
+    >>> solver = Solver("dopri5", rtol=1e-6, atol=1e-6)
+    >>> solution = solver(lambda t, y: -y, torch.ones(2, 3), [0.0, 0.5, 1.0])
+    >>> solution.ys.shape, round(solution.final[0, 0].item(), 4)
+    (torch.Size([3, 2, 3]), 0.3679)
 
     Args:
-        method: name of a file in ``node_runner/ode/methods``, or a ``Method`` with a ``name``.
-            ``rk4`` is the classic method; what torchdiffeq calls so is ``rk38``.
+        method: Name of a file in ``node_runner/ode/methods``; the dotted name of a module elsewhere
+            that defines ``TABLEAU`` or ``METHOD``, as those files do, or of an object in a module;
+            a ``Tableau``; or any ``Method``. ``rk4`` is the classic method, ``rk38`` what
+            torchdiffeq calls ``rk4``.
         rtol, atol: an adaptive method keeps the local error of a step below atol + rtol max(|y0|,
             |y1|) in the RMS over the batch; one number, or one for each entry of the state and then
             each quadrature, there also a list or tensor that broadcasts to the entry. Fixed-step
@@ -77,7 +88,7 @@ class Solver:
     @run_eagerly
     def __init__(
         self,
-        method: str | Method = "dopri5",
+        method: str | Tableau | ImplicitTableau | Method = "dopri5",
         rtol: float | Sequence[float | Sequence[float]] = 1e-5,
         atol: float | Sequence[float | Sequence[float]] = 1e-5,
         step_size: float | None = None,
@@ -96,93 +107,101 @@ class Solver:
         error_norm: Callable[[State], object] | None = None,
         on_attempt: OnAttempt | None = None,
     ) -> None:
-        self.scheme = methods.get(method) if isinstance(method, str) else method
-        self.method = method if isinstance(method, str) else method.name
-        self.rtol, self.atol = plain("solver.rtol", rtol), plain("solver.atol", atol)
+        self.method, self.scheme = methods.resolve(method)
+        self.rtol, self.atol = as_tolerance("rtol", rtol), as_tolerance("atol", atol)
         self.step_size, self.first_step = (
-            None if value is None else as_number(f"solver.{name}", value)
+            None if value is None else as_number(name, value)
             for name, value in (("step_size", step_size), ("first_step", first_step))
         )
         self.gradient = Direct() if gradient is None else gradient
-        self.max_steps, self.engine, self.jacobian = max_steps, engine, jacobian
-        self.control_options = checked_options(min_step, max_step, safety, min_factor, max_factor)
-        self.stops, self.jumps = times_of("stops", stops), frozenset(times_of("jumps", jumps))
+        self.max_steps, self.jacobian = max_steps, jacobian
+        self.engine: str = engine
+        self.control_options = check_control_options(
+            min_step, max_step, safety, min_factor, max_factor
+        )
+        self.stops, self.jumps = (
+            check_time_list("stops", stops),
+            frozenset(check_time_list("jumps", jumps)),
+        )
         self.error_norm, self.on_attempt = error_norm, on_attempt
         if self.scheme.implicit:
-            self.scheme = replace(self.scheme, jacobian=self.checked_jacobian())
-            if step_size is not None and hasattr(self.scheme, "fixed"):
-                self.scheme = replace(self.scheme, fixed=True)
+            self.scheme = _with_options(self.scheme, self.checked_jacobian(), step_size is not None)
         self.check()
 
     def check(self) -> None:
         """Refuse what cannot work, by name."""
         if not all(v >= 0 for v in as_list(self.rtol)):
-            raise ValueError(f"solver.rtol is {self.rtol!r}, must not be negative")
+            raise ValueError(f"rtol is {self.rtol!r}, must not be negative")
         if not all(v > 0 for v in as_list(self.atol)):
             raise ValueError(
-                f"solver.atol is {self.atol!r}, must be positive: at a zero of the state, where a "
+                f"atol is {self.atol!r}, must be positive: at a zero of the state, where a "
                 "log-determinant starts, it is all that is allowed"
             )
         if self.scheme.adaptive and self.step_size is not None:
             raise ValueError(
-                f"solver.step_size is {self.step_size!r}, but {self.method} chooses its own steps: "
-                "leave it out, set solver.first_step, or choose a fixed-step method such as rk4"
+                f"step_size is {self.step_size!r}, but {self.method} chooses its own steps: "
+                "leave it out, set first_step, or choose a fixed-step method such as rk4"
             )
         if not self.scheme.adaptive and self.step_size is None:
             raise ValueError(
-                f"solver.step_size is missing: {self.method} takes fixed steps, for example "
-                "step_size=0.1"
+                f"step_size is missing: {self.method} takes fixed steps, for example step_size=0.1"
             )
         if not self.scheme.adaptive and self.first_step is not None:
             raise ValueError(
-                f"solver.first_step is {self.first_step!r}, but {self.method} takes fixed steps"
+                f"first_step is {self.first_step!r}, but {self.method} takes fixed steps"
             )
         if self.engine not in ENGINES:
-            raise unknown_name("solver.engine", self.engine, list(ENGINES))
+            raise unknown_name("engine", self.engine, list(ENGINES))
         if self.engine != "eager" and not isinstance(self.scheme, ExplicitRungeKutta):
             raise ValueError(
-                f"solver.engine is {self.engine!r}, but {self.method} is not an explicit "
+                f"engine is {self.engine!r}, but {self.method} is not an explicit "
                 "Runge-Kutta method: leave it at eager"
             )
         if self.jacobian is not None and not self.scheme.implicit:
             raise ValueError(
-                f"solver.jacobian is {self.jacobian!r}, but {self.method} solves no equations: "
+                f"jacobian is {self.jacobian!r}, but {self.method} solves no equations: "
                 "leave it out"
             )
         self.check_steps()
         for name in ("step_size", "first_step", "max_steps"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, (list, str)) or not value > 0):
-                raise ValueError(f"solver.{name} is {value!r}, must be positive")
+                raise ValueError(f"{name} is {value!r}, must be positive")
         self.gradient.check(self.scheme)
 
     def check_steps(self) -> None:
         """Refuse options of the steps where nothing would obey them."""
         options = self.control_options.items()
-        bounds = {name: v for name, v in options if v != getattr(PIControl, name)}
-        rest = {"stops": self.stops, "jumps": sorted(self.jumps), "on_attempt": self.on_attempt}
+        bounds: dict[str, object] = {
+            name: v for name, v in options if v != getattr(PIControl, name)
+        }
+        others: dict[str, object] = {
+            "stops": self.stops,
+            "jumps": sorted(self.jumps),
+            "on_attempt": self.on_attempt,
+        }
         if self.error_norm is not None:
             bounds["error_norm"] = self.error_norm
         for name, value in bounds.items():
             if not self.scheme.adaptive:
-                raise ValueError(f"solver.{name} is {value!r}, but {self.method} takes fixed steps")
+                raise ValueError(f"{name} is {value!r}, but {self.method} takes fixed steps")
             if self.scheme.variable and name in ("safety", "min_factor", "max_factor"):
                 raise ValueError(
-                    f"solver.{name} is {value!r}, but {self.method} chooses order and step "
+                    f"{name} is {value!r}, but {self.method} chooses order and step "
                     "together, by rules of its own: leave it out"
                 )
-        for name, value in {**bounds, **rest}.items():
+        for name, value in {**bounds, **others}.items():
             if self.engine != "eager" and value:
                 raise ValueError(
-                    f"solver.{name} is {value!r}, which a compiled step does not obey: leave "
-                    "solver.engine at eager"
+                    f"{name} is {value!r}, which a compiled step does not obey: leave "
+                    "engine at eager"
                 )
 
     def checked_jacobian(self) -> str:
         """Which Jacobian Newton's iteration takes: "rows" unless given."""
         if self.jacobian not in (None, "rows", "full"):
             raise ValueError(
-                f"solver.jacobian is {self.jacobian!r}, must be 'rows' for a batch whose rows do "
+                f"jacobian is {self.jacobian!r}, must be 'rows' for a batch whose rows do "
                 "not see each other, or 'full'"
             )
         return self.jacobian or "rows"
@@ -222,16 +241,18 @@ class Solver:
         """
         if weights is not None and self.error_norm is not None:
             raise ValueError(
-                "weights and solver.error_norm exclude each other: the norm decides what counts"
+                "weights and error_norm exclude each other: the norm decides what counts"
             )
         times = check_times(ts)
-        problem = pose(f, y0, times, params, quadratures, weights)
+        problem = make_problem(f, y0, times, params, quadratures, weights)
         layout, start = problem.layout, problem.y0
         if len(times) == 1:
             return Solution(problem.stats, layout, start, start[None][:0])
         with problem.rhs.arithmetic(self.engine != "eager"):
-            if isinstance(ts, Tensor) and moves(ts):
-                return Solution(problem.stats, layout, start, moving(self, problem, ts))
+            if isinstance(ts, Tensor) and wants_gradient(ts):
+                return Solution(
+                    problem.stats, layout, start, with_time_gradients(self, problem, ts)
+                )
             if not torch.is_grad_enabled():
                 return Solution(problem.stats, layout, start.detach(), self.integrate(problem))
             return Solution(problem.stats, layout, start, self.gradient(self, problem))
@@ -249,7 +270,7 @@ class Solver:
         """The solution as a function of time in [t0, t1]. Arguments and errors are those of a call;
         t0 may require a gradient, t1 has none.
         """
-        problem = between(f, y0, t0, t1, params, self.jumps)
+        problem = problem_on_interval(f, y0, t0, t1, params, self.jumps)
         with problem.rhs.arithmetic(self.engine != "eager"):
             return solve_dense(self, problem)
 
@@ -268,7 +289,7 @@ class Solver:
         require a gradient. See ``Event`` and ``EventSolution``; the rest is as in a call.
         """
         refuse_functorch("a solve to an event", "torch.autograd.grad")
-        problem = between(f, y0, t0, t_end, params, self.jumps, True)
+        problem = problem_on_interval(f, y0, t0, t_end, params, self.jumps, True)
         with problem.rhs.arithmetic(self.engine != "eager"):
             return solve_until(self, problem, events, t0, t_end)
 
@@ -285,13 +306,13 @@ class Solver:
             if not torch.is_grad_enabled() and (found := engine.solve(self, problem)) is not None:
                 return found
         ts = problem.ts
-        path = self.begin(problem, problem.stats.forward, records())
+        integration = self.begin(problem, problem.stats.forward, records())
         if engine is not None:
-            engine.drive(path, problem, inside=len(self.landings(ts)) < len(ts) - 1)
+            engine.attach(integration, problem, inside=len(self.landings(ts)) < len(ts) - 1)
         sign = 1.0 if ts[-1] > ts[0] else -1.0
         outputs, i = [], 1
         for end in self.landings(ts):
-            for step in path.advance(end):
+            for step in integration.advance(end):
                 first = i
                 while (step.t1 - ts[i]) * sign > 0:
                     i += 1
@@ -304,7 +325,7 @@ class Solver:
                     outputs.append(step.y1[None])
                     i += 1
         # One read of the device a solve.
-        if not self.scheme.adaptive and not all_finite(path.y):
+        if not self.scheme.adaptive and not all_finite(integration.y):
             self.explain(problem)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
@@ -313,15 +334,15 @@ class Solver:
         """Solve again, looking at every step, to raise a SolverError that tells where a fixed-step
         solve went wrong.
         """
-        path = self.begin(problem, Counts(), graph=False)
-        path.on_attempt = None  # which has been told of these steps
+        integration = self.begin(problem, Counts(), graph=False)
+        integration.on_attempt = None  # which has been told of these steps
         for end in self.landings(problem.ts):
-            for step in path.advance(end):
+            for step in integration.advance(end):
                 if not bool(torch.isfinite(step.y1).all()):
-                    path.last_error = step.y1 - step.y0
+                    integration.last_error = step.y1 - step.y0
                     cause = "the state is not finite after this step"
-                    path.fail(*instability(path, problem.ts[0], problem.y0, cause))
-        path.fail("the state was not finite at the end, but is when f is called again")
+                    integration.fail(*instability(integration, problem.ts[0], problem.y0, cause))
+        integration.fail("the state was not finite at the end, but is when f is called again")
 
     def landings(self, ts: list[float]) -> list[float]:
         """Where a step has to end: at ts[-1], or at each output with steps from one to the next."""
@@ -332,40 +353,57 @@ class Solver:
         """(rtol, atol) that bound the error of a step; none with fixed steps."""
         return [(self.rtol, self.atol)] if self.scheme.adaptive else []
 
-    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Path:
-        """The path that starts the problem."""
+    def begin(self, problem: Problem, counts: Counts, graph: bool) -> Integration:
+        """Start the integration of a problem."""
         if self.scheme.adaptive:
             check_rounding(self.rtol, self.atol, problem.layout.dtype)
         own, weights = self.norm_of(problem.layout), problem.weights
-        norm = Norm(problem.layout, self.rtol, self.atol, weights, error_norm=own)
+        norm = ErrorNorm(problem.layout, self.rtol, self.atol, weights, error_norm=own)
         f = problem.right_side(counts)
-        path = self.path(f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph)
-        path.memory = problem.memory if graph else None
-        return path
-
-    def path(
-        self, f: Rates, layout: Layout, t: float, y: Tensor, norm: Norm, counts: Counts, graph: bool
-    ) -> Path:
-        """A path from (t, y) with this solver's method and step control."""
-        control = (
-            PIControl(self.first_step, self.scheme.exponent, **self.control_options)
-            if self.scheme.adaptive
-            else FixedControl(self.step_size)
+        integration = self.start_integration(
+            f, problem.layout, problem.ts[0], problem.y0, norm, counts, graph
         )
+        integration.memory = problem.memory if graph else None
+        return integration
+
+    def start_integration(
+        self,
+        f: Rates,
+        layout: Layout,
+        t: float,
+        y: Tensor,
+        norm: ErrorNorm,
+        counts: Counts,
+        graph: bool,
+    ) -> Integration:
+        """Return an integration from (t, y) with this solver's method and step control."""
+        control: Control
+        if self.step_size is not None:
+            control = FixedControl(self.step_size)
+        else:
+            first = nan if self.first_step is None else self.first_step
+            control = PIControl(first, self.scheme.exponent, **self.control_options)
         how = (control, norm, counts, self.max_steps, graph)
         steps = (self.stops, self.jumps, self.on_attempt)
-        return Path(f, self.scheme, self.method, layout, t, y, *how, *steps)
+        return Integration(f, self.scheme, self.method, layout, t, y, *how, *steps)
 
-    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], Tensor] | None:
+    def norm_of(self, layout: Layout) -> Callable[[Sequence[Tensor]], object] | None:
         """``error_norm`` of the entries of a state."""
-        if self.error_norm is None:
+        norm = self.error_norm
+        if norm is None:
             return None
-        if layout.single:
-            return lambda entries: self.error_norm(entries[0])
-        return lambda entries: self.error_norm(tuple(entries))
+        return lambda entries: norm(entries[0] if layout.is_tensor else tuple(entries))
 
 
-def times_of(name: str, value: Tensor | Sequence[float]) -> tuple[float, ...]:
+def _with_options(method: Any, jacobian: str, fixed: bool) -> Method:
+    """Return an implicit method, a dataclass, with the options of its Newton iteration."""
+    options: dict[str, object] = {"jacobian": jacobian}
+    if fixed and hasattr(method, "fixed"):
+        options["fixed"] = True
+    return replace(method, **options)
+
+
+def check_time_list(name: str, value: Tensor | Sequence[float]) -> tuple[float, ...]:
     """Times as floats; one read of the device for a tensor on an accelerator.
 
     Raises:
@@ -376,7 +414,7 @@ def times_of(name: str, value: Tensor | Sequence[float]) -> tuple[float, ...]:
     try:
         found = tuple(float(t) for t in times)
     except (TypeError, ValueError):
-        raise ValueError(f"solver.{name} is {value!r}, must be a list of times") from None
+        raise ValueError(f"{name} is {value!r}, must be a list of times") from None
     if not all(map(isfinite, found)):
-        raise ValueError(f"solver.{name} is {list(found)}, must be finite times")
+        raise ValueError(f"{name} is {list(found)}, must be finite times")
     return found

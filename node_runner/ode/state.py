@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +18,16 @@ from .stats import Counts
 class Quadrature:
     """A quantity that is integrated along the path and that f never sees: q' = r(t, y).
 
+    >>> import torch
+    >>> from node_runner.ode import Quadrature, Solver
+    >>> f = lambda t, y: (-y, (y.sum(),))
+    >>> area = [Quadrature(torch.zeros(()))]
+    >>> solution = Solver()(f, torch.ones(1), [0.0, 1.0], quadratures=area)
+    >>> round(solution.final_quadratures[0].item(), 3)
+    0.632
+
     Args:
-        start: value at ts[0], any shape, the state's dtype and device.
+        start: Value at ts[0], any shape, of the state's dtype and device.
         weight: factor on its error estimate in step-size control. 0 lets it ride along: it never
             shortens a step, yet a NaN in it still rejects one.
     """
@@ -31,19 +40,19 @@ class Layout:
     """Where each entry of a state, and then each quadrature, lies in one flat vector of length
     ``width``.
 
-    The first ``fed_width`` numbers are the state that f sees.
+    The first ``state_size`` numbers are the state that f sees.
     """
 
     def __init__(self, state: State, quadratures: Sequence[Quadrature] = ()) -> None:
-        self.single = isinstance(state, Tensor)
+        self.is_tensor = isinstance(state, Tensor)
         fed = check_state(state)
         entries = [*fed, *check_quadratures(quadratures, fed[0])]
         self.dtype, self.device = fed[0].dtype, fed[0].device
         self.shapes = [tuple(entry.shape) for entry in entries]  # a view takes these sooner
         self.sizes = [entry.numel() for entry in entries]
-        self.fed = len(fed)
-        self.alone = len(entries) == 1
-        self.width, self.fed_width = sum(self.sizes), sum(self.sizes[: self.fed])
+        self.num_entries = len(fed)
+        self.one_entry = len(entries) == 1
+        self.width, self.state_size = sum(self.sizes), sum(self.sizes[: self.num_entries])
 
     def flatten(self, entries: Sequence[Tensor]) -> Tensor:
         """One flat vector of the entries, with their graph. A single entry is not copied."""
@@ -57,38 +66,38 @@ class Layout:
         return flat.clone() if len(entries) == 1 else flat
 
     def entries(self, flat: Tensor) -> list[Tensor]:
-        """The entries of ``flat``, shape (..., width) or (..., fed_width), each of shape (...,
+        """The entries of ``flat``, shape (..., width) or (..., state_size), each of shape (...,
         *entry).
         """
         lead = flat.shape[:-1] if flat.dim() > 1 else ()
-        if self.alone:
+        if self.one_entry:
             return [viewed(flat, lead + self.shapes[0])]
-        sizes = self.sizes if flat.shape[-1] == self.width else self.sizes[: self.fed]
+        sizes = self.sizes if flat.shape[-1] == self.width else self.sizes[: self.num_entries]
         parts = flat.split(sizes, dim=-1)
         shapes = zip(parts, self.shapes, strict=False)
         return [viewed(part, lead + shape) for part, shape in shapes]
 
     def state(self, flat: Tensor) -> State:
         """The state as the user wrote it, a tensor or a tuple, from ``flat``, shape (..., width or
-        fed_width).
+        state_size).
         """
         if (
-            self.alone and self.single and flat.dim() == 1
+            self.one_entry and self.is_tensor and flat.dim() == 1
         ):  # the common case, on the path of every evaluation
             return viewed(flat, self.shapes[0])
         entries = self.entries(flat)
-        return entries[0] if self.single else tuple(entries[: self.fed])
+        return entries[0] if self.is_tensor else tuple(entries[: self.num_entries])
 
     def copies(self, flat: Tensor) -> State:
         """``state`` in tensors of its own, which may be changed in place."""
-        entries = [entry.clone() for entry in self.entries(flat)[: self.fed]]
-        return entries[0] if self.single else tuple(entries)
+        entries = [entry.clone() for entry in self.entries(flat)[: self.num_entries]]
+        return entries[0] if self.is_tensor else tuple(entries)
 
     def name(self, entry: int) -> str:
         """What to call an entry in a message."""
-        if entry >= self.fed:
-            return f"quadrature {entry - self.fed}"
-        return "the state" if self.single else f"entry {entry} of the state"
+        if entry >= self.num_entries:
+            return f"quadrature {entry - self.num_entries}"
+        return "the state" if self.is_tensor else f"entry {entry} of the state"
 
     def locate(self, position: int) -> str:
         """Words for one position of the flat vector: its entry and its index there."""
@@ -136,16 +145,16 @@ class RightSide:
         return rates(returned, layout)
 
 
-def rates(returned: object, layout: Layout) -> list[Tensor]:
+def rates(returned: Any, layout: Layout) -> list[Tensor]:
     """What f returned as one tensor per entry, its structure and shapes checked.
 
     Raises:
         ValueError: naming the entry whose rate is missing or of another shape.
     """
-    if layout.alone and layout.single and isinstance(returned, Tensor):
+    if layout.one_entry and layout.is_tensor and isinstance(returned, Tensor):
         if returned.shape == layout.shapes[0] and returned.dtype == layout.dtype:
             return [returned]
-    quadratures = len(layout.sizes) - layout.fed
+    quadratures = len(layout.sizes) - layout.num_entries
     state, extra = returned, ()
     if quadratures:
         if not (isinstance(returned, tuple) and len(returned) == 2):
@@ -153,11 +162,11 @@ def rates(returned: object, layout: Layout) -> list[Tensor]:
                 f"with quadratures, f must return (dy, rates of the {quadratures} quadratures)"
             )
         state, extra = returned
-    for part, many in ((state, not layout.single), (extra, True)):
+    for part, many in ((state, not layout.is_tensor), (extra, True)):
         if many and not isinstance(part, (tuple, list)):
             what = "the rates of the quadratures" if part is extra else "the rate of the state"
             raise ValueError(f"f returned {type(part).__name__} as {what}, which is a tuple")
-    found = [*([state] if layout.single else state), *extra]
+    found = [*([state] if layout.is_tensor else state), *extra]
     if len(found) != len(layout.sizes):
         raise ValueError(f"f returned {len(found)} rates for {len(layout.sizes)} entries")
     for i, (rate, shape) in enumerate(zip(found, layout.shapes, strict=True)):
@@ -193,7 +202,7 @@ def check_state(state: object) -> tuple[Tensor, ...]:
     return entries
 
 
-def check_weight(name: str, weight: object) -> float:
+def check_weight(name: str, weight: Any) -> float:
     """A factor in error control as a float.
 
     Raises:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .error_norm import Tolerances, as_list, as_tolerance
 from .state import State
-from .tolerance import Tolerances, as_list, plain
 
 HALVES = (torch.float16, torch.bfloat16)
 REALS = (*HALVES, torch.float32, torch.float64)
@@ -28,13 +29,13 @@ class StateConversion:
     Attributes:
         dtypes, shapes: of the entries, as the caller has them.
         real: dtype of all of them in the solver, float32 or float64.
-        single: the state is a tensor, not a tuple of them.
+        is_tensor: the state is a tensor, not a tuple of them.
     """
 
     dtypes: tuple[torch.dtype, ...]
     shapes: tuple[tuple[int, ...], ...]
     real: torch.dtype
-    single: bool
+    is_tensor: bool
 
     @property
     def same(self) -> bool:
@@ -48,9 +49,9 @@ class StateConversion:
 
     def encode(self, state: State) -> State:
         """Return the state as it is solved, with its graph."""
-        entries = (state,) if self.single else state
+        entries = (state,) if self.is_tensor else state
         found = [inside(y, dt, self.real) for y, dt in zip(entries, self.dtypes, strict=True)]
-        return found[0] if self.single else tuple(found)
+        return found[0] if self.is_tensor else tuple(found)
 
     def decode(self, state: State) -> State:
         """Return the state as the caller has it; leading dimensions, such as that of times, are
@@ -58,32 +59,32 @@ class StateConversion:
         """
         if self.same:
             return state
-        entries = (state,) if self.single else state
+        entries = (state,) if self.is_tensor else state
         found = [outside(y, dtype) for y, dtype in zip(entries, self.dtypes, strict=True)]
-        return found[0] if self.single else tuple(found)
+        return found[0] if self.is_tensor else tuple(found)
 
-    def tolerance(self, name: str, value: object) -> Tolerances:
+    def tolerance(self, name: str, value: Any) -> Tolerances:
         """Return a tolerance as ``Solver`` takes it: a number, or one or a tensor for each entry.
 
         Raises:
             ValueError: for one that does not fit the state, or is negative.
         """
         if isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0:
-            found = plain(name, value)
+            found = as_tolerance(name, value)
         else:
-            parts = [value] if self.single else value
+            parts = [value] if self.is_tensor else value
             if not hasattr(parts, "__len__") or isinstance(parts, str):
                 raise ValueError(f"{name} is {value!r}, must be a number or one for each entry")
             if len(parts) != len(self.dtypes):
                 raise ValueError(
                     f"{name} has {len(parts)} values for the {len(self.dtypes)} entries of y0"
                 )
-            found = plain(name, [self._entry(name, i, part) for i, part in enumerate(parts)])
+            found = as_tolerance(name, [self._entry(name, i, part) for i, part in enumerate(parts)])
         if not all(v >= 0 for v in as_list(found)):
             raise ValueError(f"{name} is {value!r}, must not be negative")
         return found
 
-    def _entry(self, name: str, i: int, value: object) -> object:
+    def _entry(self, name: str, i: int, value: Any) -> Any:
         """Check the tolerance of one entry; that of a complex one is for both of its parts."""
         found = torch.as_tensor(value) if hasattr(value, "__len__") else value
         if getattr(found, "ndim", 0):
@@ -98,12 +99,12 @@ class StateConversion:
 
     def wrap(self, func: Callable) -> Callable:
         """Return func on states as they are solved; func itself where nothing is converted."""
-        if self.single and self.same:
+        if self.is_tensor and self.same:
             return func
 
         def f(t: Tensor, state: State) -> object:
-            f.converted_time = t.to(self.time)
-            return self.rates(func(f.converted_time, self.decode(state)), state)
+            time = vars(f)["converted_time"] = t.to(self.time)
+            return self.rates(func(time, self.decode(state)), state)
 
         return f
 
@@ -111,18 +112,18 @@ class StateConversion:
         """Convert what func returned. An entry of another shape with as many numbers is reshaped;
         what does not fit at all is left for the solver to refuse.
         """
-        like = (state,) if self.single else state
-        found = [returned] if self.single else returned
+        like = (state,) if self.is_tensor else state
+        found = [returned] if self.is_tensor else returned
         if not isinstance(found, (tuple, list)) or len(found) != len(like):
             return returned
         fitted = []
         for rate, entry, dtype in zip(found, like, self.dtypes, strict=True):
             if isinstance(rate, Tensor):
                 rate = inside(rate, dtype, self.real)
-                if not self.single and rate.shape != entry.shape:
+                if not self.is_tensor and rate.shape != entry.shape:
                     rate = rate.reshape(entry.shape) if rate.numel() == entry.numel() else rate
             fitted.append(rate)
-        return fitted[0] if self.single else tuple(fitted)
+        return fitted[0] if self.is_tensor else tuple(fitted)
 
 
 def inside(y: Tensor, dtype: torch.dtype, real: torch.dtype) -> Tensor:

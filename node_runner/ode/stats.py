@@ -1,6 +1,4 @@
-"""What a solve costs. Stats is the one object that is mutated on purpose: the backward pass adds to
-its forward's.
-"""
+"""Cost of a solve. ``Stats`` is mutable: the backward pass adds to it."""
 
 from __future__ import annotations
 

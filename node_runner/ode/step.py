@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,13 +22,19 @@ from .tableau import Row, Tableau
 
 
 class Stages(Protocol):
-    """The rates of one step and what is made of them."""
+    """The rates of one step and what is made of them.
+
+    Attributes:
+        k: the rates, a list or the rows of a matrix.
+    """
+
+    k: Any
 
     def put(self, i: int, rates: list[Tensor]) -> None:
         """Keep the rates of stage i."""
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        """y + dt sum_j a_ij k_j, shape (fed_width,) or (width,): what f sees at stage i, an extra
+        """y + dt sum_j a_ij k_j, shape (state_size,) or (width,): what f sees at stage i, an extra
         one too.
         """
 
@@ -44,7 +50,7 @@ class Stages(Protocol):
     def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
         """The same for weights that may themselves require a gradient, shape (rows, rates)."""
 
-    def held(self) -> Stages:
+    def frozen(self) -> Stages:
         """These rates as they are now, for as long as they are wanted."""
 
     def rate(self, i: int) -> Tensor:
@@ -81,7 +87,7 @@ def version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-class OwnRates:
+class UnaliasedRates:
     """Rates that stay as they are although f may write again to the tensor that it returned.
 
     A tensor that f has filled in place is copied, and so are all where the second evaluation
@@ -101,7 +107,8 @@ class OwnRates:
         if self.calls == 1:
             self.first = rate  # held, so that no other tensor gets its memory
         elif self.calls == 2:
-            self.reused, self.first = shares_memory(self.first, rate), None
+            self.reused = self.first is not None and shares_memory(self.first, rate)
+            self.first = None
             if not self.reused:
                 return rate
         return rate.clone()
@@ -115,15 +122,27 @@ def shares_memory(a: Tensor, b: Tensor) -> bool:
         return False
 
 
-def combined(y: Tensor | None, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
-    """y + dt sum_i w_i k_i in a new tensor (y itself if all weights are zero); the sum alone
-    without y. The sum is taken first, so that y is rounded once.
+def combined(y: Tensor, k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
+    """Return y + dt sum_i w_i k_i in a new tensor, y itself if all weights are zero. The sum is
+    taken first, so that y is rounded once.
     """
     total = None
     for w, rate in zip(weights, k, strict=False):
         if w:
             total = rate * (w * dt) if total is None else torch.add(total, rate, alpha=w * dt)
-    return y if total is None else total if y is None else y + total
+    return y if total is None else y + total
+
+
+def combination(k: Sequence[Tensor], weights: Row, dt: float) -> Tensor:
+    """Return dt sum_i w_i k_i in a new tensor."""
+    terms = [(w * dt, rate) for w, rate in zip(weights, k, strict=False) if w]
+    if not terms:
+        return torch.zeros_like(k[0])
+    factor, first = terms[0]
+    total = first * factor
+    for factor, rate in terms[1:]:
+        total = torch.add(total, rate, alpha=factor)
+    return total
 
 
 class Tape:
@@ -133,8 +152,8 @@ class Tape:
 
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
-        self.k: list[Tensor] = [torch.empty(0)] * tableau.rates
-        self.own = OwnRates()
+        self.k: Any = [torch.empty(0)] * tableau.rates
+        self.own = UnaliasedRates()
 
     def put(self, i: int, rates: list[Tensor]) -> None:
         self.k[i] = self.own(self.layout.flatten(rates))
@@ -153,7 +172,7 @@ class Tape:
 
     @torch.no_grad()
     def error(self) -> Tensor:
-        return combined(None, self.k, self.tableau.b_error, 1.0)
+        return combination(self.k, self.tableau.b_error or (), 1.0)
 
     def combine(self, y: Tensor, weights: list[list[float]], dt: float) -> Tensor:
         return self.weighted(y, torch.tensor(weights, dtype=y.dtype, device=y.device), dt)
@@ -161,7 +180,7 @@ class Tape:
     def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
         return torch.addmm(y, weights, torch.stack(self.k), alpha=dt)
 
-    def held(self) -> Stages:
+    def frozen(self) -> Stages:
         held = copy(self)
         held.k = list(self.k)
         return held
@@ -181,10 +200,12 @@ class Buffer:
     def __init__(self, tableau: Tableau, layout: Layout) -> None:
         self.tableau, self.layout = tableau, layout
         # Zeros, not garbage: a row that a combination skips over with weight 0 must not be NaN.
-        self.k = torch.zeros(tableau.rates, layout.width, dtype=layout.dtype, device=layout.device)
+        self.k: Any = torch.zeros(
+            tableau.rates, layout.width, dtype=layout.dtype, device=layout.device
+        )
         self.rows = self.k.unbind()
-        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.alone else []
-        fed = self.k[:, : layout.fed_width]
+        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.one_entry else []
+        fed = self.k[:, : layout.state_size]
         runs = coefficients(tableau, layout.dtype, layout.device)
         self.inputs = [views(fed, row) for row in runs[:-2]]
         self.b, self.b_error = views(self.k, runs[-2]), views(self.k, runs[-1])
@@ -196,7 +217,7 @@ class Buffer:
             torch.cat([rate.reshape(-1) for rate in rates], out=self.rows[i])
 
     def input(self, i: int, y: Tensor, dt: float) -> Tensor:
-        return weigh(y if self.shaped else y[: self.layout.fed_width], self.inputs[i], dt)
+        return weigh(y if self.shaped else y[: self.layout.state_size], self.inputs[i], dt)
 
     def result(self, y: Tensor, dt: float) -> Tensor:
         return weigh(y, self.b, dt)
@@ -211,7 +232,7 @@ class Buffer:
     def weighted(self, y: Tensor, weights: Tensor, dt: float) -> Tensor:
         return torch.addmm(y, weights, self.k, alpha=dt)
 
-    def held(self) -> Stages:
+    def frozen(self) -> Stages:
         held = Tape(self.tableau, self.layout)
         held.k = list(self.k.clone().unbind())
         return held

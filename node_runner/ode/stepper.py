@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from .error_norm import ErrorNorm
 from .state import Layout
-from .tolerance import Norm
 
 Rates = Callable[[int | None, float, Tensor], list[Tensor]]
 """f on the flat state: (stage, t, y) -> the rates of all entries. ``stage`` tells which stage of a
@@ -54,7 +54,7 @@ class StepFailed(Exception):
 class Interpolant(Protocol):
     """The solution inside one accepted step from (t0, y0) to (t1, y1), until the next attempt."""
 
-    def kept(self) -> Interpolant:
+    def frozen(self) -> Interpolant:
         """The same for as long as is wanted."""
 
     def at(self, times: list[float]) -> Tensor:
@@ -97,6 +97,18 @@ class Stepper(Protocol):
         """
 
 
+class VariableOrderStepper(Stepper, Protocol):
+    """A stepper of a method whose order varies.
+
+    Attributes:
+        exponent: of dt in the error estimate of the last attempt.
+        growth: after ``accept``, the factor for the next step; None leaves it to the control.
+    """
+
+    exponent: int
+    growth: float | None
+
+
 class Method(Protocol):
     """A way to take steps; one file of ``methods/`` each.
 
@@ -107,20 +119,29 @@ class Method(Protocol):
         implicit: whether it solves equations, by Newton's iteration.
         exponent: of dt in the error estimate, for step-size control; the order of the embedded
             solution + 1.
-        variable: whether order and exponent vary: its steppers have then an ``exponent`` of the
-            last attempt, and after ``accept`` a ``growth``, the factor for the next step (None
-            leaves it to the control).
+        variable: whether order and exponent vary; its steppers are then ``VariableOrderStepper``.
     """
 
-    order: int
-    adaptive: bool
-    one_step: bool
-    implicit: bool
-    exponent: int
-    variable: bool
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def adaptive(self) -> bool: ...
+
+    @property
+    def one_step(self) -> bool: ...
+
+    @property
+    def implicit(self) -> bool: ...
+
+    @property
+    def exponent(self) -> int: ...
+
+    @property
+    def variable(self) -> bool: ...
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> Stepper:
         """A solve by this method.
 

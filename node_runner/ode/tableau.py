@@ -13,10 +13,11 @@ order it claims.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import fsum, prod
+from typing import Any
 
 Row = tuple[float, ...]
 Tree = tuple["Tree", ...]  # a rooted tree is the sorted tuple of the subtrees at its root
@@ -46,6 +47,11 @@ class Tableau:
 
     Raises:
         ValueError: naming the condition that the coefficients miss, and by how much.
+
+    >>> from node_runner.ode import Solver, Tableau
+    >>> ssp3 = Tableau(3, c=(0, 1, 0.5), a=((), (1,), (0.25, 0.25)), b=(1 / 6, 1 / 6, 2 / 3))
+    >>> ssp3.stages, ssp3.adaptive, Solver(ssp3, step_size=0.1).method
+    (3, False, 'Tableau of order 3')
     """
 
     order: int
@@ -59,6 +65,7 @@ class Tableau:
     extra: tuple[tuple[float, Row], ...] = ()
 
     def __post_init__(self) -> None:
+        to_tuples(self)
         s = self.stages
         if [len(row) for row in self.a] != list(range(s)) or len(self.c) != s:
             raise ValueError(
@@ -177,6 +184,18 @@ class Tableau:
             )
 
 
+def to_tuples(tableau: Any) -> None:
+    """Replace the lists of a tableau, such as those of a yaml file, by tuples of floats."""
+    for field in fields(tableau):
+        value = getattr(tableau, field.name)
+        if isinstance(value, Sequence):
+            object.__setattr__(tableau, field.name, _as_row(value))
+
+
+def _as_row(value: Any) -> Any:
+    return tuple(map(_as_row, value)) if isinstance(value, Sequence) else float(value)
+
+
 def check_order(
     name: str, a: tuple[Row, ...], weights: Sequence[float], order: int, theta: float = 1.0
 ) -> None:
@@ -203,8 +222,8 @@ def check(what: str, value: float, expected: float) -> None:
         raise ValueError(f"{what} is {value!r}, must be {expected!r}")
 
 
-def polynomial(coefficients: Row, x: float) -> float:
-    """Horner's rule for coefficients in rising powers."""
+def polynomial(coefficients: Row, x: Any) -> Any:
+    """Evaluate a polynomial, coefficients in rising powers, at a number or tensor (Horner)."""
     value = 0.0
     for coefficient in reversed(coefficients):
         value = value * x + coefficient

@@ -54,6 +54,7 @@ not:
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -65,8 +66,9 @@ import torch
 from torch import Tensor, nn
 
 from . import methods
-from .control import MOST_FIXED_STEPS, FixedControl
+from .control import MAX_FIXED_STEPS, FixedControl
 from .dynamo import run_eagerly
+from .error_norm import Tolerances, as_tolerance, tightest
 from .errors import unknown_name
 from .events import Event
 from .gradients import Adjoint
@@ -77,13 +79,12 @@ from .state_conversion import StateConversion, conversion_of
 from .stepper import Method
 from .steppers.fixed_adams import FixedAdams
 from .steppers.scipy import SciPy
-from .tolerance import Tolerances, plain, tightest
 from .transforms import refuse_functorch
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]
 
 SCIPY = "scipy_solver"
-OURS = {
+METHOD_NAMES = {
     "rk4": "rk38",
     "radauIIA3": "radau_iia3",
     "radauIIA5": "radau_iia5",
@@ -92,7 +93,7 @@ OURS = {
     "fixed_adams": "implicit_adams",
 }
 ESTIMATED = ("radauIIA5", "gl4", "trbdf2", "trapezoid")
-THEIR_WORDS = {
+OPTION_NAMES = {
     "ifactor": "max_factor",
     "dfactor": "min_factor",
     "max_num_steps": "max_steps",
@@ -100,16 +101,16 @@ THEIR_WORDS = {
     "jump_t": "jumps",
 }
 FACTORS = ("safety", "ifactor", "dfactor")  # which methods of variable order do not take
-OF_CONTROL = ("first_step", "min_step", "max_step", *FACTORS)
-OF_ADAPTIVE = (*OF_CONTROL, "norm", "step_t", "jump_t", "max_num_steps", "dtype")
-OF_GRIDS = ("step_size", "grid_constructor", "interp", "perturb")
-OF_ADAMS = ("max_order", "max_iters")
-OF_SCIPY = ("solver", "min_step", "max_step")
-IDLE = ("norm", "grid_points", "eps")  # torchdiffeq takes these without a word as well
+CONTROL_OPTIONS = ("first_step", "min_step", "max_step", *FACTORS)
+ADAPTIVE_OPTIONS = (*CONTROL_OPTIONS, "norm", "step_t", "jump_t", "max_num_steps", "dtype")
+GRID_OPTIONS = ("step_size", "grid_constructor", "interp", "perturb")
+ADAMS_OPTIONS = ("max_order", "max_iters")
+SCIPY_OPTIONS = ("solver", "min_step", "max_step")
+IGNORED_OPTIONS = ("norm", "grid_points", "eps")  # torchdiffeq takes these without a word as well
 CALLBACKS = ("step", "accept_step", "reject_step")
-MOST_STEPS = 100_000
-WHOLE = 1e300  # a step_size that reaches from one stop to the next
-LEAST = 1e-37  # of atol
+MAX_STEPS = 100_000
+UNBOUNDED_STEP = 1e300  # a step_size that reaches from one stop to the next
+MIN_ATOL = 1e-37  # of atol
 
 
 @run_eagerly
@@ -150,7 +151,7 @@ def odeint(
     torch.Size([2, 2])
     """
     call = read(func, y0, t, rtol, atol, event_fn)
-    return call.answer(solver_of(call.settings(method, options)))
+    return call.answer(make_solver(call.settings(method, options)))
 
 
 @run_eagerly
@@ -189,7 +190,10 @@ def odeint_adjoint(
         NotImplementedError: if gradients of these gradients are asked for.
     """
     strict, method = adjoint_params is None, method or "dopri5"
-    params = parameters_of(func) if strict else check_params("adjoint_params", adjoint_params)
+    if adjoint_params is None:
+        params = parameters_of(func)
+    else:
+        params = check_params("adjoint_params", adjoint_params)
     if adjoint_method not in (None, method) and options is not None and adjoint_options is None:
         raise ValueError(
             f"adjoint_method is {adjoint_method!r} and method {method!r}, so options cannot serve "
@@ -212,11 +216,11 @@ def odeint_adjoint(
         rtol=call.rtol if adjoint_rtol is None else tolerance("adjoint_rtol", adjoint_rtol),
         atol=call.atol if adjoint_atol is None else tolerance("adjoint_atol", adjoint_atol),
     ).settings(adjoint_method or method, own, "_adjoint")
-    backward = solver_of(back)
+    backward = make_solver(back)
     full = norm is None and backward.scheme.adaptive
     gradient = Adjoint(norm="full" if full else "state", strict=strict, solver=backward)
     params = tuple(p for p in params if p.requires_grad)
-    return call.answer(solver_of(settings, gradient), params)
+    return call.answer(make_solver(settings, gradient), params)
 
 
 @run_eagerly
@@ -286,7 +290,7 @@ def odeint_dense(
     like = t0 if isinstance(t0, Tensor) else torch.tensor(float(t0), dtype=torch.float64)
     t = torch.stack([like.reshape(()), torch.as_tensor(t1).to(like).reshape(())])
     call = read(func, y0, t, rtol, atol)
-    solver = solver_of(call.settings(method, options))
+    solver = make_solver(call.settings(method, options))
     found = solver.dense(call.f, call.conversion.encode(y0), call.t[0], call.t[1].item())
     return lambda times: call.conversion.decode(found(times))
 
@@ -324,7 +328,7 @@ class Arguments:
         events = self.events(solver)
         end = copysign(inf, (self.t[1] - self.t[0]).item())
         found = solver.event(self.f, start, self.t[0], events, t_end=end, params=params)
-        if self.conversion.single:
+        if isinstance(start, Tensor) and isinstance(found.state, Tensor):
             return found.t, decode(torch.stack([start, found.state]))
         return found.t, decode(tuple(map(torch.stack, zip(start, found.state, strict=True))))
 
@@ -344,7 +348,8 @@ class Arguments:
         return [Event(partial(self.element, i)) for i in range(count)]
 
     def element(self, i: int, t: Tensor, state: State) -> Tensor:
-        return elements(self.event_fn(t.to(self.t.dtype), self.conversion.decode(state)))[i]
+        event_fn: Any = self.event_fn
+        return elements(event_fn(t.to(self.t.dtype), self.conversion.decode(state)))[i]
 
     def settings(self, method: str | None, options: dict | None, suffix: str = "") -> dict:
         """Translate a method and its options into the arguments of ``Solver``.
@@ -359,19 +364,19 @@ class Arguments:
         if scheme.adaptive:
             how = self.of_adaptive(known)
         else:
-            most = MOST_FIXED_STEPS if self.event_fn is None else MOST_STEPS
+            most = MAX_FIXED_STEPS if self.event_fn is None else MAX_STEPS
             how = {"max_steps": most, **self.of_grid(known)}
         if isinstance(scheme, SciPy):
-            how |= {"method": SciPy(**known), "step_size": WHOLE}
+            how |= {"method": SciPy(**known), "step_size": UNBOUNDED_STEP}
         elif isinstance(scheme, FixedAdams):
-            both = {name: known[name] for name in OF_ADAMS if name in known}
+            both = {name: known[name] for name in ADAMS_OPTIONS if name in known}
             both |= {"rtol": tightest(self.rtol), "atol": tightest(self.atol)}
             how["method"] = replace(scheme, **both)
         if scheme.implicit:
             how["jacobian"] = known.get("jacobian", "full")
         on_attempt = self.listener(suffix, method, events, known.get("dtype", torch.float64))
         return {
-            "method": OURS.get(method, method),
+            "method": METHOD_NAMES.get(method, method),
             "rtol": self.rtol,
             "atol": floored(self.atol),
             "on_attempt": on_attempt,
@@ -386,10 +391,14 @@ class Arguments:
         if norm is not None and not callable(norm):
             raise ValueError(f"norm is {norm!r}, must be a function of the state")
         return {
-            **{THEIR_WORDS.get(name, name): known[name] for name in OF_CONTROL if name in known},
-            "max_steps": MOST_STEPS + intervals if most is None else cap_of(most) * intervals,
             **{
-                THEIR_WORDS[name]: known[name]
+                OPTION_NAMES.get(name, name): known[name]
+                for name in CONTROL_OPTIONS
+                if name in known
+            },
+            "max_steps": MAX_STEPS + intervals if most is None else cap_of(most) * intervals,
+            **{
+                OPTION_NAMES[name]: known[name]
                 for name in ("step_t", "jump_t")
                 if known.get(name) is not None
             },
@@ -418,7 +427,7 @@ class Arguments:
             grid = self.t.tolist() if size is None else uniform_grid(self.t, size)
         else:
             return {"step_size": inf if size is None else size}
-        return {"step_size": WHOLE, "stops": grid, "jumps": grid if perturb else ()}
+        return {"step_size": UNBOUNDED_STEP, "stops": grid, "jumps": grid if perturb else ()}
 
     def listener(
         self, suffix: str, method: str, events: Sequence[str], dtype: torch.dtype
@@ -444,23 +453,23 @@ class Arguments:
                     (state,) if isinstance(state, Tensor) else state[: len(self.conversion.dtypes)]
                 )
                 own = self.conversion.decode(
-                    entries[0] if self.conversion.single else tuple(entries)
+                    entries[0] if self.conversion.is_tensor else tuple(entries)
                 )
-                like = {"dtype": dtype, "device": self.t.device}
-                called[event](torch.tensor(t, **like), own, torch.tensor(abs(dt), **like))
+                times = torch.tensor([t, abs(dt)], dtype=dtype, device=self.t.device)
+                called[event](times[0], own, times[1])
 
         return notify
 
 
-def solver_of(settings: dict, gradient: Adjoint | None = None) -> Solver:
+def make_solver(settings: dict, gradient: Adjoint | None = None) -> Solver:
     """Make the solver; its errors name options as they were given."""
     try:
         return Solver(gradient=gradient, **settings)
     except ValueError as error:
         text = str(error)
-        for theirs, ours in THEIR_WORDS.items():
-            text = text.replace(f"solver.{ours}", theirs)
-        raise ValueError(text.replace("solver.", "")) from None
+        for theirs, ours in OPTION_NAMES.items():
+            text = re.sub(rf"\b{ours}\b", theirs, text)
+        raise ValueError(text) from None
 
 
 def read(
@@ -481,12 +490,12 @@ def read(
         seen = t.dtype if isinstance(t, Tensor) else type(t).__name__
         raise ValueError(f"t must be a floating tensor of times, shape (T,), got {seen}")
     check_times(t, "t")
-    device = (y0 if conversion.single else y0[0]).device
+    device = (y0 if isinstance(y0, Tensor) else y0[0]).device
     if t.device != device:
         warnings.warn(f"t is on {t.device} and y0 on {device}: t is moved there", stacklevel=3)
         t = t.to(device)
-    both = (conversion.tolerance(name, value) for name, value in (("rtol", rtol), ("atol", atol)))
-    return Arguments(func, y0, t, conversion, *both, event_fn)
+    rtol, atol = conversion.tolerance("rtol", rtol), conversion.tolerance("atol", atol)
+    return Arguments(func, y0, t, conversion, rtol, atol, event_fn)
 
 
 def scheme_of(method: str) -> Method:
@@ -497,9 +506,9 @@ def scheme_of(method: str) -> Method:
     """
     if method == SCIPY:
         return SciPy()
-    if OURS.get(method, method) not in methods.names():
-        raise unknown_name("method", method, sorted({*methods.names(), *OURS, SCIPY}))
-    scheme = methods.get(OURS.get(method, method))
+    if METHOD_NAMES.get(method, method) not in methods.names():
+        raise unknown_name("method", method, sorted({*methods.names(), *METHOD_NAMES, SCIPY}))
+    scheme: Any = methods.get(METHOD_NAMES.get(method, method))
     # Which have an error estimate here, and are fixed-step methods there.
     return replace(scheme, fixed=True) if method in ESTIMATED else scheme
 
@@ -508,12 +517,12 @@ def known_options(method: str, scheme: Method, options: dict | None) -> dict:
     """Return the options that ``method`` knows, in a new dict; of others the caller is warned."""
     options = as_dict(options)
     if isinstance(scheme, SciPy):
-        known = OF_SCIPY
+        known = list(SCIPY_OPTIONS)
     else:
-        known = OF_ADAPTIVE if scheme.adaptive else OF_GRIDS
+        known = list(ADAPTIVE_OPTIONS if scheme.adaptive else GRID_OPTIONS)
         known = [name for name in known if not (scheme.variable and name in FACTORS)]
-        known += ["jacobian"] * scheme.implicit + [*OF_ADAMS] * isinstance(scheme, FixedAdams)
-    idle = IDLE if method == SCIPY else () if scheme.adaptive else IDLE[:1]
+        known += ["jacobian"] * scheme.implicit + [*ADAMS_OPTIONS] * isinstance(scheme, FixedAdams)
+    idle = IGNORED_OPTIONS if method == SCIPY else () if scheme.adaptive else IGNORED_OPTIONS[:1]
     unknown = [name for name in options if name not in (*known, *idle)]
     if unknown:
         warnings.warn(
@@ -531,7 +540,7 @@ def as_dict(options: object) -> dict:
 
 
 def cap_of(max_num_steps: object) -> int:
-    found = plain("max_num_steps", max_num_steps)
+    found = as_tolerance("max_num_steps", max_num_steps)
     if not (isinstance(found, float) and 1 <= found < inf):
         raise ValueError(f"max_num_steps is {max_num_steps!r}, must be at least 1 and finite")
     return int(found)
@@ -560,8 +569,8 @@ def checked_grid(grid: object, t: Tensor) -> list[float]:
 def uniform_grid(t: Tensor, step_size: float) -> list[float]:
     """Return t[0], t[0] + h, ..., t[-1], as ``FixedControl`` steps."""
     points, end = [t[0].item()], t[-1].item()
-    size = plain("step_size", step_size)
-    if not (isinstance(size, float) and size * MOST_FIXED_STEPS > abs(end - points[0])):
+    size = as_tolerance("step_size", step_size)
+    if not (isinstance(size, float) and size * MAX_FIXED_STEPS > abs(end - points[0])):
         raise ValueError(f"step_size is {step_size!r}, must be positive and not that small")
     control = FixedControl(size)
     control.begin(points[0])
@@ -570,13 +579,13 @@ def uniform_grid(t: Tensor, step_size: float) -> list[float]:
     return points
 
 
-def floored(atol: Tolerances) -> Tolerances:
+def floored(atol: Any) -> Any:
     """Raise zeros to the smallest tolerance: ``Solver`` refuses 0, which torchdiffeq takes."""
     if isinstance(atol, list):
         return [floored(each) for each in atol]
     if isinstance(atol, Tensor):
-        return torch.where(atol == 0, LEAST, atol)
-    return atol or LEAST
+        return torch.where(atol == 0, MIN_ATOL, atol)
+    return atol or MIN_ATOL
 
 
 def elements(values: object) -> Tensor:

@@ -54,7 +54,7 @@ def values_of(tensor: Tensor) -> list[float]:
         raise NotImplementedError(
             "torch.func.vmap over a solve that reads a value (an error that chooses a step, an "
             "event, an output time) does not work, since the samples would part: make the samples "
-            "a dimension of y0, or use a fixed-step method (solver.method=rk4, step_size=...) with "
+            "a dimension of y0, or use a fixed-step method (method='rk4', step_size=...) with "
             "gradient=Direct()"
         ) from None
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets import with_solver
-from ..ode import Solver, measure
+from ..ode import Solver, profile_solve
 from ..odenet import Classified, ODENet
 from ..training import Data, Evaluation, Exhibit, Headline, Step
 
@@ -104,7 +104,7 @@ class Classification(nn.Module):
             return {}
         net, (images, labels) = self.model, next(iter(data.batches("test")))
         images, labels = images[: self.measured], labels[: self.measured]
-        found = measure(
+        found = profile_solve(
             self.eval_solver,
             net.field,
             net.stem(images),

@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gradient_cases import KINDS, gradients, largest_difference, make_case
-from ode_problems import ADAPTIVE, FIXED, make_solver, slope
+from support.ode.gradient_cases import KINDS, gradients, largest_difference, make_case
+from support.ode.problems import ADAPTIVE, FIXED, make_solver, slope
 from torch import nn
 
 from node_runner.ode import Adjoint, Quadrature, Solver, methods
 
+FALLS = [(name, "state", "quadratures") for name in ADAPTIVE]
+FALLS += [("tsit5", "state", kind) for kind in KINDS[:3]] + [("bosh3", "full", "quadratures")]
 
-@pytest.mark.parametrize(
-    "norm, kind", [*(("state", kind) for kind in KINDS), ("full", "quadratures")]
-)
-@pytest.mark.parametrize("name", ADAPTIVE)
+
+@pytest.mark.parametrize("name, norm, kind", FALLS)
 def test_difference_from_direct_falls_with_the_tolerance(name, norm, kind):
     """Some tolerances each time, for gradients of size 1 to 10; a difference below 1e-9 need not
     fall. fehlberg2 errs a hundredfold more forwards already.
     """
     case = make_case(kind)
-    tols = (1e-3, 1e-4, 1e-5) if methods.get(name).order < 3 else (1e-4, 1e-6, 1e-8)
+    tols = (1e-3, 1e-4) if methods.get(name).order < 3 else (1e-4, 1e-7)
     differences = []
     for tol in tols:
         direct, _ = gradients(make_solver(name, tol), case)
@@ -33,11 +33,13 @@ def test_difference_from_direct_falls_with_the_tolerance(name, norm, kind):
     assert differences[-1] < max(differences[0] / 4, 1e-9)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", FIXED)
+STEPS = [(name, "quadratures") for name in FIXED] + [("heun2", kind) for kind in KINDS[:3]]
+
+
+@pytest.mark.parametrize("name, kind", STEPS)
 def test_difference_from_direct_falls_with_the_step(name, kind):
     """As step^order at least: both are right to that order, and may err alike."""
-    case, sizes = make_case(kind), (0.1, 0.05, 0.025)
+    case, sizes = make_case(kind), (0.1, 0.05)
     differences = []
     for h in sizes:
         direct, _ = gradients(make_solver(name, step_size=h), case)
@@ -168,14 +170,14 @@ def test_backward_pass_may_run_twice(draw):
 
 
 def test_unknown_norm_is_refused():
-    with pytest.raises(ValueError, match="Adjoint norm is 'seminorm', must be 'state' or 'full'"):
+    with pytest.raises(ValueError, match="norm is 'seminorm', must be 'state' or 'full'"):
         Adjoint(norm="seminorm")
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
 @pytest.mark.parametrize("value", [0.0, -1e-3, float("nan")])
 def test_tolerances_that_are_not_positive_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"Adjoint {name} is .* must be positive"):
+    with pytest.raises(ValueError, match=f"{name} is .* must be positive"):
         Adjoint(**{name: value})
 
 

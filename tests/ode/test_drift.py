@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 import torch
-from gradient_cases import KINDS, gradients, make_case
-from ode_problems import ADAPTIVE, make_solver
+from support.ode.gradient_cases import KINDS, gradients, make_case
+from support.ode.problems import ADAPTIVE, make_solver
 from torch import nn
 
 import node_runner.ode as ode

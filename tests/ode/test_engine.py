@@ -1,7 +1,7 @@
-"""The engine compiled: the numbers, counts and failures of the eager one, and when it gives way.
+"""The compiled engine: the numbers, counts and failures of the eager one, and its fallbacks.
 
-What is laid out in graphs is tested with torch.compile's backend that only traces, which takes a
-tenth of the time; the backend of users on a few small problems.
+What is laid out in graphs is tested with a backend that only traces, in a tenth of the time; the
+default backend of torch.compile on a few small problems.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 
 import pytest
 import torch
-from gradient_cases import gradients, largest_difference, make_case
-from ode_problems import bend, logistic, make_solver
+from support.ode.gradient_cases import gradients, largest_difference, make_case
+from support.ode.problems import bend, logistic, make_solver
 from torch import nn
 
 from node_runner.fields import MLP
@@ -28,6 +28,8 @@ from node_runner.ode.engine.control import propose
 
 Y0 = torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64)
 ROUNDING = 1e-13
+ENGINES = ("eager", "compiled")
+whole_or_steps = pytest.mark.parametrize("grad", [True, False], ids=["steps", "whole"])
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,7 @@ def forgetful():
         pytest.skip(missing)
     torch._dynamo.reset()
     graphs.graphs.clear()
-    graphs.told.clear()
+    graphs._warned.clear()
     torch._dynamo.utils.counters.clear()
 
 
@@ -57,13 +59,10 @@ def compiled_graphs():
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-def both(name, f, y0, ts, **options):
-    """The eager solution and the compiled one, without gradient."""
-    with torch.no_grad():
-        return [
-            make_solver(name, engine=engine, **options)(f, y0, ts)
-            for engine in ("eager", "compiled")
-        ]
+def both(name, f, y0, ts, grad=False, **options):
+    """The eager solution and the compiled one, without gradient unless asked for."""
+    with torch.set_grad_enabled(grad):
+        return [make_solver(name, engine=engine, **options)(f, y0, ts) for engine in ENGINES]
 
 
 def same_costs(one, other):
@@ -78,16 +77,6 @@ def same(eager, compiled):
     return (compiled.outputs - eager.outputs).abs().max().item()
 
 
-@dataclass(frozen=True)
-class Fixed:
-    """A divergence with the same probes each time."""
-
-    signs: torch.Tensor
-
-    def probes(self, x):
-        return self.signs
-
-
 def late(t, y):
     """Still, then suddenly fast, so that steps are rejected."""
     return torch.sin(y) * (1 + 40 * torch.sigmoid(60 * (t - 0.4)))
@@ -96,9 +85,8 @@ def late(t, y):
 @pytest.mark.parametrize(
     "name, ts",
     [
-        ("dopri5", [0.0, 1.0]),
+        ("bosh3", [0.0, 1.0]),
         ("dopri5", [0.0, 0.3, 0.35, 1.0]),
-        ("dopri8", [1.0, 0.0]),
         ("fehlberg2", [1.0, 0.0]),
         ("fehlberg2", [0.0, 0.3, 0.35, 1.0]),
         ("rk4", [0.0, 0.3, 0.35, 1.0]),
@@ -109,6 +97,7 @@ def test_the_same_steps_are_taken(name, ts, traced, warnings):
     to rounding, which adaptive steps hand on, in as many evaluations and rejections.
     """
     eager, compiled = both(name, late, Y0, ts)
+    assert eager.stats.forward.rejected > 0 or name == "rk4"
     assert same(eager, compiled) < (1e-9 if name[:5] == "dopri" else 1e-7)
     assert warnings() == [] and compiled_graphs() > 0
 
@@ -123,48 +112,31 @@ def test_the_same_step_is_proposed(start, end, dt):
     assert found.item() == PIControl(dt, 5).propose(start, end) != start
 
 
-@pytest.mark.parametrize("grad", [True, False], ids=["steps", "whole"])
-@pytest.mark.parametrize("end", [1e6, -1e6])
+@pytest.mark.parametrize("grad, end", [(True, 1e6), (False, -1e6)], ids=["steps", "whole"])
 def test_a_fast_start_of_a_long_interval_is_solved(grad, end, traced, warnings):
     """A step is measured by the rounding of time where it stands, not at the end."""
-
-    def early(t, y):
-        return 1 / (t.abs() + 1e-12) + 0 * y
-
-    found = []
-    for engine in ("eager", "compiled"):
-        with torch.set_grad_enabled(grad):
-            found.append(make_solver("bosh3", 1e-4, engine=engine)(early, Y0, [0.0, end]))
-    assert same(*found) < 1e-7 and not warnings() and compiled_graphs() > 0
+    early = lambda t, y: 1 / (t.abs() + 1e-12) + 0 * y  # noqa: E731
+    eager, compiled = both("bosh3", early, Y0, [0.0, end], grad, tol=1e-4)
+    assert same(eager, compiled) < 1e-7 and not warnings() and compiled_graphs() > 0
     exact = Y0 + math.copysign(math.log(1e18), end)
-    torch.testing.assert_close(found[1].final, exact, rtol=1e-3, atol=0)
-
-
-def test_steps_are_rejected_in_that_test(traced):
-    eager, _ = both("dopri5", late, Y0, [0.0, 1.0])
-    assert eager.stats.forward.rejected > 0
+    torch.testing.assert_close(compiled.final, exact, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("step_size", [0.07, 0.25, float("inf")])
 def test_fixed_grids_agree_to_rounding(step_size, traced):
-    assert same(*both("rk4", bend, Y0, [0.0, 1.3], step_size=step_size)) < ROUNDING
+    assert same(*both("midpoint", bend, Y0, [0.0, 1.3], step_size=step_size)) < ROUNDING
 
 
-def test_a_first_step_and_tolerances_of_each_entry_are_heeded(traced, warnings):
-    def turn(t, state):
-        x, v = state
-        return v, -x
-
+@whole_or_steps
+def test_a_first_step_and_tolerances_of_each_entry_are_heeded(grad, traced, warnings):
     y0 = (Y0, torch.zeros(2, 3, dtype=torch.float64)[0])
     options = {"rtol": [1e-4, 1e-7], "atol": [1e-4, 1e-9], "first_step": 0.01}
-    eager, compiled = (
-        Solver("tsit5", engine=engine, **options)(turn, y0, [0.0, 2.0])
-        for engine in ("eager", "compiled")
-    )
+    with torch.set_grad_enabled(grad):
+        eager, compiled = (
+            Solver("bosh3", engine=engine, **options)(lambda t, s: (s[1], -s[0]), y0, [0.0, 1.0])
+            for engine in ENGINES
+        )
     assert same(eager, compiled) < 1e-9 and not warnings()
-    with torch.no_grad():
-        whole = Solver("tsit5", engine="compiled", **options)(turn, y0, [0.0, 2.0])
-    assert same(eager, whole) < 1e-9 and not warnings()
 
 
 @pytest.mark.parametrize(
@@ -174,8 +146,7 @@ def test_a_first_step_and_tolerances_of_each_entry_are_heeded(traced, warnings):
         (Direct(), "quadratures", False),
         (Replay(), "tuple", False),
         (Replay(), "quadratures", True),
-        (Adjoint(), "tuple", True),
-        (Adjoint(), "quadratures", False),
+        (Adjoint(), "tuple, quadratures", True),
     ],
     ids=lambda v: str(v) if isinstance(v, (str, bool)) else type(v).__name__,
 )
@@ -183,9 +154,9 @@ def test_gradients_are_those_of_the_eager_engine(gradient, kind, inside, traced,
     case = make_case(kind)
     if not inside:
         case.ts = (case.ts[0], case.ts[-1])
-    options = {"tol": 1e-6, "gradient": gradient}
-    eager, stats = gradients(make_solver("dopri5", **options), case)
-    compiled, counted = gradients(make_solver("dopri5", engine="compiled", **options), case)
+    options = {"tol": 1e-5, "gradient": gradient}
+    eager, stats = gradients(make_solver("bosh3", **options), case)
+    compiled, counted = gradients(make_solver("bosh3", engine="compiled", **options), case)
     assert largest_difference(eager, compiled) < 1e-9 * max(g.abs().max() for g in eager.values())
     assert same_costs(counted, stats) and not warnings()
 
@@ -194,40 +165,32 @@ def test_gradients_are_those_of_the_eager_engine(gradient, kind, inside, traced,
 def test_replay_may_be_bounded_and_differentiated_twice(gradient, traced, warnings):
     def curvature(engine):
         y0 = Y0.clone().requires_grad_()
-        solver = make_solver("bosh3", 1e-4, engine=engine, gradient=gradient)
+        solver = make_solver("bosh3", 1e-3, engine=engine, gradient=gradient)
         end = solver(logistic, y0, [0.0, 1.5]).final
         (once,) = torch.autograd.grad(end.sum(), y0, retain_graph=True)
         (slope,) = torch.autograd.grad(end.sum(), y0, create_graph=True)
         return once, slope, torch.autograd.grad(slope.square().sum(), y0)[0]
 
-    for eager, compiled in zip(curvature("eager"), curvature("compiled"), strict=True):
+    for eager, compiled in zip(*map(curvature, ENGINES), strict=True):
         assert (eager - compiled).abs().max() < 1e-9
     assert not warnings()
 
 
-@pytest.mark.parametrize(
-    "name, gradient, wanted",
-    [
-        ("bosh3", Replay(), True),
-        ("rk4", Adjoint(), True),
-        ("bosh3", Adjoint(), False),
-        ("rk4", Replay(), False),
-    ],
-    ids=lambda v: str(v) if isinstance(v, (str, bool)) else type(v).__name__,
-)
+@pytest.mark.parametrize("gradient, wanted", [(Replay(), True), (Adjoint(), False)])
+@pytest.mark.parametrize("name", ["bosh3", "rk4"])
 def test_an_unknown_leaf_is_refused(name, gradient, wanted, traced):
     hidden = torch.ones((), dtype=torch.float64, requires_grad=True)
     solver = make_solver(name, engine="compiled", gradient=gradient)
-    with pytest.raises(ValueError, match="neither in y0 nor in the parameters"):
+    with pytest.raises(ValueError, match="params="):
         solver(lambda t, y: hidden * y, Y0.clone().requires_grad_(wanted), [0.0, 1.0])
 
 
 FAILURES = {
-    "blow-up": ("dopri5", lambda t, y: y * y, {}, [0.0, 5.0]),
-    "NaN": ("dopri5", lambda t, y: torch.sqrt(0.5 - t) * y, {}, [0.0, 2.0]),
-    "first rate": ("dopri5", lambda t, y: y / (t * 0), {}, [0.0, 1.0]),
+    "blow-up": ("bosh3", lambda t, y: y * y, {}, [0.0, 5.0]),
+    "NaN": ("bosh3", lambda t, y: torch.sqrt(0.5 - t) * y, {}, [0.0, 2.0]),
+    "first rate": ("bosh3", lambda t, y: y / (t * 0), {}, [0.0, 1.0]),
     "cap": ("bosh3", logistic, {"max_steps": 7}, [0.0, 5.0]),
-    "fixed NaN": ("rk4", lambda t, y: torch.log(0.5 - t) * y, {}, [0.0, 1.0]),
+    "fixed NaN": ("midpoint", lambda t, y: torch.log(0.5 - t) * y, {}, [0.0, 1.0]),
     "fixed cap": ("euler", logistic, {"max_steps": 7}, [0.0, 5.0]),
 }
 
@@ -239,22 +202,22 @@ FAILURES = {
 )
 def test_a_failure_says_the_same(failure, grad, traced):
     name, f, options, ts = FAILURES[failure]
-    found = []
-    for engine in ("eager", "compiled"):
+    errors = []
+    for engine in ENGINES:
         with torch.set_grad_enabled(grad), pytest.raises(SolverError) as caught:
             make_solver(name, engine=engine, **options)(f, Y0, ts)
-        found.append(caught.value)
-    eager, compiled = found
+        errors.append(caught.value)
+    eager, compiled = errors
     # The last step before a singularity differs by rounding, and so the stage that is NaN.
-    causes = [re.sub(r"stage \d", "stage", error.cause) for error in found]
+    causes = [re.sub(r"stage \d", "stage", error.cause) for error in errors]
     assert causes[0] == causes[1] and compiled.advice == eager.advice
     assert compiled.steps == pytest.approx(eager.steps, abs=2)  # nearing a singularity
     assert compiled.t == pytest.approx(eager.t) and compiled.component == eager.component
 
 
-def test_mistakes_in_f_are_told_as_ever(traced):
+def test_mistakes_in_f_are_shown_as_ever(traced):
     with pytest.raises(ValueError, match="which has shape"):
-        Solver(engine="compiled")(lambda t, y: y[:2], Y0, [0.0, 1.0])
+        Solver("bosh3", engine="compiled")(lambda t, y: y[:2], Y0, [0.0, 1.0])
 
 
 def test_one_graph_serves_all_times_tolerances_and_closures(traced):
@@ -267,20 +230,10 @@ def test_one_graph_serves_all_times_tolerances_and_closures(traced):
 
     solve(torch.ones(3, dtype=torch.float64), 1.0, 1e-3)
     made = compiled_graphs()
-    for i in range(1, 20):
+    for i in range(1, 8):
         end = solve(torch.full((3,), float(i), dtype=torch.float64), 1.0 / i, 10.0 ** -(3 + i % 3))
         assert torch.allclose(end, Y0 * torch.exp(torch.tensor(-1.0)), rtol=1e-2)
     assert compiled_graphs() == made
-
-
-class Counting(nn.Module):
-    """Counts its calls, as fields written for other solvers do."""
-
-    calls, scale = 0, 1.0
-
-    def forward(self, t, y):
-        self.calls += 1
-        return -y * self.scale
 
 
 class Annealed(nn.Module):
@@ -292,14 +245,23 @@ class Annealed(nn.Module):
         return -y * self.scale
 
 
+class Counting(Annealed):
+    """Counts its calls, as fields written for other solvers do."""
+
+    calls = 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        return -y * self.scale
+
+
 @pytest.mark.parametrize("kind", [Counting, Annealed])
-@pytest.mark.parametrize("grad", [True, False], ids=["steps", "whole"])
+@whole_or_steps
 def test_python_numbers_that_change_are_heeded_and_end_compiling(kind, grad, traced, warnings):
-    f, solver, exact = kind(), *(Solver(engine=e) for e in ("compiled", "eager"))
-    for i in range(6):
+    f = kind()
+    for i in range(5):
         f.scale = 1.0 if kind is Counting else 0.5 + i / 4
-        with torch.set_grad_enabled(grad):
-            assert same(exact(f, Y0, [0.0, 1.0]), solver(f, Y0, [0.0, 1.0])) < 1e-9
+        assert same(*both("adaptive_heun", f, Y0, [0.0, 0.2], grad, tol=1e-3)) < 1e-9
         if i == 2:
             made = compiled_graphs()
     assert compiled_graphs() == made
@@ -310,10 +272,9 @@ def test_python_numbers_that_change_are_heeded_and_end_compiling(kind, grad, tra
 def test_a_switch_to_evaluation_and_back_goes_on_compiled(traced, warnings):
     f = nn.Sequential(nn.Linear(3, 3), nn.Tanh()).double()
     with torch.no_grad():
-        for _ in range(2):
-            for f_mode in (f.train, f.eval):
-                f_mode()
-                Solver(engine="compiled")(lambda t, y: f(y), Y0, [0.0, 1.0])
+        for f_mode in (f.train, f.eval, f.train, f.eval):
+            f_mode()
+            Solver("bosh3", engine="compiled")(lambda t, y: f(y), Y0, [0.0, 1.0])
     assert warnings() == [] and compiled_graphs() > 0
 
 
@@ -327,8 +288,7 @@ def branches(t, y):
 
 @pytest.mark.parametrize("f", [reads_a_value, branches])
 def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once(f, traced, warnings):
-    eager, compiled = both("bosh3", f, Y0, [0.0, 1.0])
-    assert same(eager, compiled) < ROUNDING
+    assert same(*both("bosh3", f, Y0, [0.0, 1.0])) < ROUNDING
     said = warnings()
     assert said and all("falls back to eager: f (" in line and f.__name__ in line for line in said)
     both("bosh3", f, Y0, [0.0, 2.0])
@@ -345,22 +305,16 @@ def test_without_a_compiler_solves_run_eagerly_and_say_so_once(monkeypatch, warn
 
 
 def test_shapes_of_one_f_have_an_end(monkeypatch, traced, warnings):
-    monkeypatch.setattr(graphs, "LIMIT", 3)
-    for n in range(1, 7):
-        eager, compiled = both("euler", bend, torch.ones(n, dtype=torch.float64), [0.0, 0.2])
-        assert same(eager, compiled) < ROUNDING
-    assert compiled_graphs() <= 3 * 3
-    assert any("3 compiled graphs" in line for line in warnings())
+    monkeypatch.setattr(graphs, "LIMIT", 2)
+    for n in range(1, 5):
+        y0 = torch.ones(n, dtype=torch.float64)
+        assert same(*both("euler", bend, y0, [0.0, 0.2])) < ROUNDING
+    assert compiled_graphs() <= 2 * 3
+    assert any("2 compiled graphs" in line for line in warnings())
 
 
 def test_graphs_go_with_their_field(traced):
-    net = nn.Linear(3, 3).double()
-
-    class Field(nn.Module):
-        def forward(self, t, y):
-            return net(y)
-
-    f = Field()
+    f = Annealed()
     with torch.no_grad():
         Solver("euler", step_size=0.5, engine="compiled")(f, Y0, [0.0, 1.0])
     assert len(graphs.graphs) == 1
@@ -370,21 +324,35 @@ def test_graphs_go_with_their_field(traced):
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(ValueError, match="did you mean 'compiled'"):
+    with pytest.raises(ValueError, match="engine.*did you mean 'compiled'"):
         Solver(engine="compile")
 
 
-# With the backend of users.
+@pytest.mark.parametrize("gradient", [Direct(), Replay(), Adjoint()], ids=["d", "r", "a"])
+def test_dense_output_and_events_follow_compiled_steps(traced, gradient):
+    found = []
+    for engine in ENGINES:
+        y0 = Y0.clone().requires_grad_()
+        solver = make_solver("bosh3", 1e-5, engine=engine, gradient=gradient)
+        path = solver.dense(bend, y0, 0.0, 1.0)
+        hit = solver.event(bend, y0, 0.0, lambda t, y: y[0] - 0.7, t_end=2.0)
+        loss = path([0.3, 0.9]).sum() + hit.t + hit.state.sum()
+        nfe = path.stats.forward.nfe, hit.stats.forward.nfe
+        found.append((loss.detach(), *torch.autograd.grad(loss, y0), torch.tensor(nfe)))
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-7, atol=1e-9)
+    assert compiled_graphs() > 0
+
+
+# With the default backend.
 
 
 def test_a_whole_solve_on_the_device(warnings):
-    eager, compiled = both("bosh3", late, Y0, [0.0, 1.0])
-    assert same(eager, compiled) < 1e-9 and not warnings()
+    assert same(*both("adaptive_heun", late, Y0, [0.0, 0.5], tol=1e-3)) < 1e-9 and not warnings()
 
 
 @pytest.mark.parametrize("gradient", [Direct(), Replay()], ids=lambda g: type(g).__name__)
 def test_a_training_step(gradient, warnings):
-    torch.manual_seed(3)
     case = make_case("tensor")
     case.ts = (0.0, 1.0)
     options = {"step_size": 0.4, "gradient": gradient}
@@ -394,18 +362,28 @@ def test_a_training_step(gradient, warnings):
     assert not warnings()
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """A divergence with the same probes each time."""
+
+    signs: torch.Tensor
+
+    def probes(self, x):
+        return self.signs
+
+
 def flow_both_ways(solver, options, divergence):
     field, x = MLP(2, (4,)).double(), torch.randn(5, 2, dtype=torch.float64)
     with torch.no_grad():
         return [
             CNF(field, Solver(solver, engine=engine, **options), divergence).log_prob(x)
-            for engine in ("eager", "compiled")
+            for engine in ENGINES
         ]
 
 
 def test_the_field_of_a_flow_is_traced(traced, warnings):
     """A divergence by torch.func.vjp, here under vmap, within the loop of a graph."""
-    (eager, transport), (compiled, counted) = flow_both_ways("bosh3", {}, Exact())
+    (eager, transport), (compiled, counted) = flow_both_ways("adaptive_heun", {}, Exact())
     assert (eager - compiled).abs().max() < 1e-9 and not warnings()
     assert counted.stats == transport.stats
 
@@ -418,20 +396,3 @@ def test_the_field_of_a_flow_is_compiled(warnings):
     divergence = Fixed(torch.tensor([1.0, -1.0], dtype=torch.float64).expand(1, 5, 2))
     (eager, _), (compiled, _) = flow_both_ways("heun2", {"step_size": 0.5}, divergence)
     assert (eager - compiled).abs().max() < ROUNDING and not warnings()
-
-
-@pytest.mark.parametrize("gradient", [Direct(), Replay(), Adjoint()], ids=["d", "r", "a"])
-def test_dense_output_and_events_follow_compiled_steps(traced, gradient):
-    found = []
-    for engine in ("eager", "compiled"):
-        y0 = Y0.clone().requires_grad_()
-        solver = make_solver("tsit5", 1e-8, engine=engine, gradient=gradient)
-        path = solver.dense(bend, y0, 0.0, 1.0)
-        hit = solver.event(bend, y0, 0.0, lambda t, y: y[0] - 0.7, t_end=2.0)
-        loss = path([0.3, 0.9]).sum() + hit.t + hit.state.sum()
-        found.append((loss.detach(), *torch.autograd.grad(loss, y0)))
-        nfe = path.stats.forward.nfe, hit.stats.forward.nfe
-        found[-1] += (torch.tensor(nfe),)
-    for eager, compiled in zip(*found, strict=True):
-        torch.testing.assert_close(compiled, eager, rtol=1e-7, atol=1e-9)
-    assert compiled_graphs() > 0

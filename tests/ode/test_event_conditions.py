@@ -30,8 +30,8 @@ STEPS = {
 conditions = pytest.mark.parametrize("name", [*ONE_SIDED, *STEPS])
 METHODS = [("dopri5", {}), ("bosh3", {}), ("rk4", {"step_size": 0.05})]
 DROP_IN = [("dopri5", {}), ("dopri8", {}), ("rk4", {"step_size": 0.05, "interp": "cubic"})]
-both = pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
-ends = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+interfaces = pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
 class Decay(nn.Module):
@@ -45,20 +45,16 @@ class Decay(nn.Module):
         return -self.a * y
 
 
-def condition(name):
-    return (ONE_SIDED | STEPS)[name]
-
-
 def ball(t, y):
     return torch.stack((y[1], torch.full_like(y[1], -9.81)))
 
 
 @conditions
-@ends
+@dtypes
 @pytest.mark.parametrize("method, options", METHODS)
 def test_the_time_is_that_of_the_change(name, dtype, method, options):
     options = options or {"rtol": 1e-6, "atol": 1e-6}
-    y0, g = torch.ones(1, dtype=dtype), condition(name)
+    y0, g = torch.ones(1, dtype=dtype), (ONE_SIDED | STEPS)[name]
     for sign in (1.0, -1.0):
         f = lambda t, y, sign=sign: -sign * y  # noqa: E731
         hit = Solver(method, **options).event(f, y0, 0.0, g, t_end=sign * 3)
@@ -66,20 +62,13 @@ def test_the_time_is_that_of_the_change(name, dtype, method, options):
 
 
 @conditions
-@both
+@interfaces
 @pytest.mark.parametrize("method, options", DROP_IN)
 def test_the_drop_in_finds_the_same(name, interface, method, options):
-    t, ys = odeint_event(
-        Decay(),
-        torch.ones(2, dtype=DTYPE),
-        torch.zeros((), dtype=DTYPE),
-        event_fn=condition(name),
-        odeint_interface=interface,
-        method=method,
-        options=options,
-        rtol=1e-7,
-        atol=1e-7,
-    )
+    how = {"method": method, "options": options, "rtol": 1e-7, "atol": 1e-7}
+    g, start = (ONE_SIDED | STEPS)[name], torch.zeros((), dtype=DTYPE)
+    y0 = torch.ones(2, dtype=DTYPE)
+    t, ys = odeint_event(Decay(), y0, start, event_fn=g, odeint_interface=interface, **how)
     assert t.item() == pytest.approx(log(2), abs=1e-6)
     torch.testing.assert_close(ys[1], torch.full_like(ys[1], 0.5), rtol=0, atol=1e-6)
 
@@ -144,7 +133,7 @@ def test_an_event_just_after_the_start_is_found(case, method, options, dtype, ea
     assert found.item() == pytest.approx(early, rel=0.01)
 
 
-@ends
+@dtypes
 @pytest.mark.parametrize("ground", [0.0, 10.0])
 def test_what_rounding_left_of_an_event_is_not_one(dtype, ground):
     """A ball that goes on from where it has hit the ground, itself not quite on it."""

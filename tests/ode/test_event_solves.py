@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import doctest
 from math import exp, inf, log, nan, pi
 
 import pytest
 import torch
-from gradient_cases import STRATEGIES
-from ode_problems import NAMES, Net, logistic, make_solver
+from support.ode.gradient_cases import STRATEGIES
+from support.ode.problems import NAMES, Net, logistic, make_solver
 from torch import nn
 
-from node_runner.ode import Event, GrazingError, Solver, SolverError, events, methods
+from node_runner.ode import Event, GrazingError, Replay, Solver, SolverError, events, methods
 
 strategies = pytest.mark.parametrize("gradient", STRATEGIES.values(), ids=STRATEGIES)
+FINE = Solver(rtol=1e-9, atol=1e-9)
 Y0 = torch.tensor([1.0, 0.0], dtype=torch.float64)
 
 
@@ -91,7 +91,7 @@ def test_gradients_are_those_of_differences(gradient, backwards, draw):
         return hit.t, hit.state
 
     inputs = number([0.1, 0.4]), number(sign * 0.2), number([0.5, -0.7]), number(0.3)
-    assert torch.autograd.gradcheck(run, inputs, eps=1e-5, atol=1e-6)
+    assert torch.autograd.gradcheck(run, inputs, eps=1e-5, atol=1e-6, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,23 +108,16 @@ def test_the_time_converges_as_the_method_does(name):
 @pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forward", "backward"])
 def test_direction_is_that_of_the_run(direction, times, sign):
     """cos t goes down at +-pi / 2 and up at +-3 pi / 2 for who goes away from 0."""
-    event = Event(first, direction)
-    hit = Solver(rtol=1e-9, atol=1e-9).event(turn, Y0, 0.0, event, t_end=sign * 9)
+    hit = FINE.event(turn, Y0, 0.0, Event(first, direction), t_end=sign * 9)
     assert hit.t.item() == pytest.approx(sign * times * pi, abs=1e-7)
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0, 2]])
 def test_the_first_of_several_wins_whatever_their_order(order):
     """cos t = 1/2 before sin t = 0.9, and time 2 last."""
-    events = [
-        Event(lambda t, y: y[0] - 0.5),
-        Event(lambda t, y: y[1] + 0.9),
-        Event(lambda t, y: t - 2),
-    ]
-    solver = Solver(rtol=1e-9, atol=1e-9)
-    hit = solver.event(turn, Y0, 0.0, [events[i] for i in order], t_end=9.0)
-    assert order[hit.index] == 0
-    assert hit.t.item() == pytest.approx(pi / 3, abs=1e-7)
+    events = [lambda t, y: y[0] - 0.5, lambda t, y: y[1] + 0.9, lambda t, y: t - 2]
+    hit = FINE.event(turn, Y0, 0.0, [events[i] for i in order], t_end=9.0)
+    assert order[hit.index] == 0 and hit.t.item() == pytest.approx(pi / 3, abs=1e-7)
 
 
 @pytest.mark.parametrize("early", [0, 1])
@@ -142,15 +135,10 @@ def test_of_two_in_the_same_stretch_the_first_wins(early):
 
 def test_two_roots_inside_one_step_are_both_seen():
     """y = (t - 1)^2 - 0.05 in steps of 2 is positive at all their ends."""
-    solver = Solver("rk4", step_size=2.0)
-    start = torch.tensor([0.95], dtype=torch.float64)
-
-    def f(t, y):
-        return 2 * (t - 1) * torch.ones_like(y)
-
+    solver, start = Solver("rk4", step_size=2.0), number([0.95])
     for direction, sign in (("down", -1), ("up", 1)):
         event = Event(lambda t, y: y, direction)
-        hit = solver.event(f, start, 0.0, event, t_end=6.0)
+        hit = solver.event(lambda t, y: 2 * (t - 1) + 0 * y, start, 0.0, event, t_end=6.0)
         assert hit.t.item() == pytest.approx(1 + sign * 0.05**0.5, abs=1e-12)
         assert hit.stats.forward.accepted == 1
 
@@ -159,9 +147,7 @@ def test_two_roots_inside_one_step_are_both_seen():
 @pytest.mark.parametrize("start", [0.0, 1e-17, -1e-17])
 def test_a_condition_that_is_zero_at_the_start_does_not_happen_there(start, direction):
     """sin t from 0 is up at once; it comes down at pi and up again at 2 pi."""
-    y0 = torch.tensor([start, 1.0], dtype=torch.float64)
-    event = Event(first, direction)
-    hit = Solver(rtol=1e-9, atol=1e-9).event(turn, y0, 0.0, event, t_end=9.0)
+    hit = FINE.event(turn, number([start, 1.0]), 0.0, Event(first, direction), t_end=9.0)
     assert hit.t.item() == pytest.approx(2 * pi if direction == "up" else pi, abs=1e-7)
 
 
@@ -216,12 +202,12 @@ def test_no_second_solve_is_paid(gradient):
 def test_without_gradients_nothing_is_kept_but_the_last_step(wanted, monkeypatch):
     made = []
 
-    class Seen(events.Recording):
+    class Seen(events.solves.StepRecorder):
         def __init__(self, *args):
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr(events, "Recording", Seen)
+    monkeypatch.setattr(events.solves, "StepRecorder", Seen)
     with torch.set_grad_enabled(wanted):
         hit = Solver(rtol=1e-6, atol=1e-6).event(turn, Y0, 0.0, first, t_end=4.0)
     kept = made[0].steps
@@ -251,7 +237,7 @@ def test_a_condition_that_is_only_touched_has_no_gradient(gradient):
     )
     assert hit.t.item() == 1.0
     for value in (hit.t, hit.state.sum()):
-        with pytest.raises(GrazingError, match=r"event 0 \(rim\), t=1, .*touched and not crossed"):
+        with pytest.raises(GrazingError, match=r"event 0 \(rim\), t=1,"):
             value.backward(retain_graph=True)
 
 
@@ -276,19 +262,12 @@ def test_an_event_in_time_alone(gradient):
 
 
 @strategies
-def test_no_graph_under_no_grad(gradient):
+def test_no_graph_where_nothing_wants_one(gradient):
+    solver = Solver(gradient=gradient)
     with torch.no_grad():
-        hit = Solver(gradient=gradient).event(turn, number([1.0, 0.0]), number(0.0), first, t_end=4)
-    assert not hit.t.requires_grad and not hit.state.requires_grad
-
-
-def test_no_graph_where_nothing_wants_one():
-    hit = Solver().event(turn, Y0, 0.0, first, t_end=4)
-    assert not hit.t.requires_grad and not hit.state.requires_grad
-
-
-def test_the_example_of_the_docstring_runs():
-    assert doctest.testmod(events).failed == 0 and doctest.testmod(events).attempted == 5
+        hit = solver.event(turn, number([1.0, 0.0]), number(0.0), first, t_end=4)
+    for found in (hit, solver.event(turn, Y0, 0.0, first, t_end=4)):
+        assert not found.t.requires_grad and not found.state.requires_grad
 
 
 def test_second_derivatives_are_refused_by_name():
@@ -335,34 +314,30 @@ def test_tuples_and_dtypes(dtype):
 
 def test_restarts_far_from_zero_in_time():
     """Where times themselves are rounded to 1e-10."""
-    hit = Solver(rtol=1e-9, atol=1e-9).event(turn, Y0, 1e6, first, t_end=1e6 + 4)
+    hit = FINE.event(turn, Y0, 1e6, first, t_end=1e6 + 4)
     assert hit.t.item() - 1e6 == pytest.approx(pi / 2, abs=1e-6)
 
 
-@pytest.mark.parametrize("events", [[], None, [first, 3.0]])
-def test_events_that_are_none_are_refused(events):
-    with pytest.raises(ValueError, match="events is .*, must be an Event or a function"):
-        Solver().event(turn, Y0, 0.0, events, t_end=1.0)
+REFUSED = {
+    "no event": ([], "^events is"),
+    "none": (None, "^events is"),
+    "a number": ([first, 3.0], "^events is"),
+    "a vector": (Event(lambda t, y: y, name="rim"), r"event 0 \(rim\) returned shape \(2,\)"),
+    "a float": (Event(lambda t, y: 1.0, name="rim"), r"event 0 \(rim\) returned float"),
+    "NaN": ([first, lambda t, y: torch.where(t < 0.5, 1.0, nan)], "event 1 is NaN at t=0.5"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_event_is_refused(kind):
+    events, message = REFUSED[kind]
+    with pytest.raises(ValueError, match=message):
+        Solver("rk4", step_size=0.5).event(turn, Y0, 0.0, events, t_end=1.0)
 
 
 def test_another_direction_is_refused():
-    with pytest.raises(ValueError, match="Event direction is 'sideways', must be one of up"):
+    with pytest.raises(ValueError, match="direction is 'sideways'"):
         Event(first, "sideways")
-
-
-@pytest.mark.parametrize(
-    "g, seen", [(lambda t, y: y, r"shape \(2,\)"), (lambda t, y: 1.0, "float")]
-)
-def test_a_condition_that_is_no_number_is_refused(g, seen):
-    with pytest.raises(ValueError, match=rf"event 0 \(rim\) returned {seen}, must be a tensor"):
-        Solver().event(turn, Y0, 0.0, Event(g, name="rim"), t_end=1.0)
-
-
-def test_a_condition_that_is_nan_is_refused():
-    with pytest.raises(ValueError, match="condition of event 1 is NaN at t=0.5"):
-        Solver("rk4", step_size=0.5).event(
-            turn, Y0, 0.0, [first, lambda t, y: torch.where(t < 0.5, 1.0, nan)], t_end=1.0
-        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -376,8 +351,6 @@ def test_a_field_that_turns_nan_is_blamed_not_the_condition(name):
 
 def test_unknown_leaves_are_refused():
     """Of f; a condition may use what it likes."""
-    from node_runner.ode import Replay
-
     w = number([1.0, 1.0])
     with pytest.raises(ValueError, match="params="):
         Solver(gradient=Replay()).event(lambda t, y: w * y, Y0, 0.0, first, t_end=1.0)
@@ -386,27 +359,17 @@ def test_unknown_leaves_are_refused():
 def test_the_field_may_be_a_network(draw):
     """The gradient in its parameters is that of differences."""
     net, y0 = Net(3), draw(3)
-    solver = Solver(rtol=1e-10, atol=1e-10)
+    solver, bias = Solver(rtol=1e-10, atol=1e-10), net.outer.bias.detach()
 
-    def time():
-        return solver.event(net, y0, 0.0, lambda t, y: y.sum() - y0.sum() - 0.1, t_end=30.0)
+    def time(shift):
+        f = lambda t, y: net(t, y) + shift  # noqa: E731
+        event = lambda t, y: y.sum() - y0.sum() - 0.1  # noqa: E731
+        return solver.event(f, y0, 0.0, event, t_end=30.0, params=(shift,)).t
 
-    hit = time()
-    assert hit.found
-    (slope,) = torch.autograd.grad(hit.t, net.outer.bias)
-    with torch.no_grad():
-        for i in range(3):
-            ends = []
-            for step in (1e-5, -2e-5):
-                net.outer.bias[i] += step
-                ends.append(time().t.item())
-            net.outer.bias[i] += 1e-5
-            assert slope[i].item() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4)
+    assert torch.autograd.gradcheck(time, (0 * bias).requires_grad_(), eps=1e-5, rtol=1e-4)
 
 
 def test_time_of_a_logistic_threshold():
     y0 = torch.tensor([0.2], dtype=torch.float64)
-    hit = Solver(rtol=1e-9, atol=1e-9).event(
-        logistic, y0, 0.0, lambda t, y: torch.sin(2 * t) - 0.5, t_end=1.0
-    )
+    hit = FINE.event(logistic, y0, 0.0, lambda t, y: torch.sin(2 * t) - 0.5, t_end=1.0)
     assert hit.t.item() == pytest.approx(pi / 12, abs=1e-9)

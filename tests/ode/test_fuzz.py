@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from ode_problems import FIXED, NAMES, make_solver
+from support.ode.problems import FIXED, NAMES, make_solver
 
 from node_runner.ode import Adjoint, Direct, Event, Replay, Solver, SolverError, methods
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from ode_problems import Net, make_solver
+from support.ode.problems import Net, make_solver
 from torch import nn
 
 from node_runner.ode import Direct, Replay, Solver, SolverError, graph_memory, methods, torchdiffeq
@@ -85,7 +85,7 @@ def test_half_of_what_is_free_is_the_bound_unless_given(free, field, monkeypatch
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
 def test_a_bound_that_is_not_positive_is_refused(value):
-    with pytest.raises(ValueError, match="gradient.max_mib is .*, must be positive"):
+    with pytest.raises(ValueError, match="max_mib is .*, must be positive"):
         Direct(max_mib=value)
 
 

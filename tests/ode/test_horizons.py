@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 import torch
-from ode_problems import ADAPTIVE, make_solver
+from support.ode.problems import ADAPTIVE, make_solver
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver
 from node_runner.ode.torchdiffeq import odeint, odeint_adjoint, odeint_event

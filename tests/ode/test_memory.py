@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ode_problems import FIXED, Net, make_solver
+from support.ode.problems import FIXED, Net, make_solver
 from torch import nn
 
 from node_runner.ode import Adjoint, Direct, Replay, Solver

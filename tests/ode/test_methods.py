@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ode_problems import ADAPTIVE, NAMES, Net, logistic, logistic_exact, slope
+from support.ode.problems import ADAPTIVE, NAMES, Net, logistic, logistic_exact, slope
 
 from node_runner.ode import Solver, methods
 from node_runner.ode.rhs import Rhs

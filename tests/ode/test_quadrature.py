@@ -6,7 +6,7 @@ from math import nan
 
 import pytest
 import torch
-from ode_problems import ADAPTIVE, NAMES, Recorded, logistic, make_solver
+from support.ode.problems import ADAPTIVE, NAMES, Recorded, logistic, make_solver
 
 from node_runner.ode import Quadrature, Solver, SolverError, methods
 

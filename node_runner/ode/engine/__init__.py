@@ -1,6 +1,6 @@
-"""How a step attempt is executed: by torch op by op, or in one compiled graph with f inside.
+"""Engines, which execute step attempts op by op or in one compiled graph with f inside.
 
-- ``eager``: the loop of ``loop.py`` and the steps of ``step.py``, whatever f does.
+- ``eager``: the loop of ``integration.py`` and the steps of ``step.py``, whatever f does.
 - ``compiled``: a step attempt is one graph, and a solve of which nothing but its end is wanted is
   one graph as a whole, step control included.
 

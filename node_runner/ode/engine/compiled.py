@@ -9,36 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..control import PIControl
-from ..loop import Path
+from ..error_norm import ErrorNorm, check_rounding
+from ..integration import Integration
 from ..problem import Problem
-from ..protocol import Solves
+from ..protocol import SolverProtocol
 from ..state import Layout
 from ..stats import Counts
 from ..stepper import Attempt, Diagnosis, Method
-from ..steppers.explicit import ExplicitStepper, RungeKuttaInterpolant
-from ..tolerance import Norm, check_rounding
-from . import whole
+from ..steppers.explicit import ExplicitRungeKutta, ExplicitStepper, RungeKuttaInterpolant
+from ..steppers.hermite import Hermite
+from ..tableau import Tableau
+from . import full_solve
 from .graphs import Graph, find
-from .plan import Limits, Plan, attempt, evaluate, limits
+from .traced_step import NormTensors, StepSpec, attempt, evaluate, norm_tensors
 
 
 class Compiled:
     """How a solver has its steps taken; it holds nothing, the graphs belong to f."""
 
-    def solve(self, solver: Solves, problem: Problem) -> Tensor | None:
+    def solve(self, solver: SolverProtocol, problem: Problem) -> Tensor | None:
         """The solution at ts[1], shape (1, width), without graph, as one graph with the loop in it;
         None where there is none.
 
         A solve that does not arrive is run again eagerly, to fail as that does.
         """
-        tableau, counts = solver.scheme.tableau, problem.stats.forward
-        if problem.guard is not None and not tableau.adaptive:
+        tableau, counts = tableau_of(solver.scheme), problem.stats.forward
+        if problem.wrap_rhs is not None and not tableau.adaptive:
             return None  # it has nothing to look at
         if tableau.adaptive:
             graph, arguments = adaptive_solve(solver, problem)
@@ -62,17 +65,17 @@ class Compiled:
         counts.nfe += tableau.adaptive and solver.first_step is None
         return y[None]
 
-    def drive(self, path: Path, problem: Problem, inside: bool) -> None:
+    def attach(self, integration: Integration, problem: Problem, inside: bool) -> None:
         """Have ``path`` take its steps in graphs; ``inside``: its steps will be interpolated."""
-        tableau, layout = path.method.tableau, path.layout
-        alone = not tableau.adaptive and not inside and problem.guard is None
+        tableau, layout = tableau_of(integration.method), integration.layout
+        alone = not tableau.adaptive and not inside and problem.wrap_rhs is None
         kept = "all" if inside else "last" if tableau.fsal else "none"
-        plan = Plan(tableau, layout, alone, tableau.stages, tableau.adaptive, kept)
-        graph = find(problem.f, plan.key(), lambda: one_step(plan))
+        spec = StepSpec(tableau, layout, alone, tableau.stages, tableau.adaptive, kept)
+        graph = find(problem.f, spec.key(), lambda: one_step(spec))
         if graph is None or graph.broken:
             return
-        path.f = Rates(problem, path.f, path.counts, plan)
-        path.stepper = CompiledStepper(path, problem, plan, graph)
+        integration.f = Rates(problem, integration.f, integration.counts, spec)
+        integration.stepper = CompiledStepper(integration, problem, spec, graph)
 
     def replay(
         self, problem: Problem, method: Method, t0: float, t1: float, y: Tensor
@@ -80,15 +83,24 @@ class Compiled:
         """y1 of an accepted step with its graph, whose backward pass is compiled too; None where
         that is not possible.
         """
-        tableau, layout = method.tableau, problem.layout
-        plan = Plan(tableau, layout, fresh=True, stages=tableau.stages - tableau.fsal)
-        graph = find(problem.f, plan.key(), lambda: one_step(plan))
-        times = seconds(t0, layout), seconds(t1, layout)
+        tableau, layout = tableau_of(method), problem.layout
+        spec = StepSpec(
+            tableau, layout, evaluates_first_stage=True, stages=tableau.stages - tableau.fsal
+        )
+        graph = find(problem.f, spec.key(), lambda: one_step(spec))
+        times = scalar_tensor(t0, layout), scalar_tensor(t1, layout)
         found = None if graph is None else graph(problem.f, *times, y, None, None)
         if found is None:
             return None
-        problem.stats.backward.nfe += plan.stages
+        problem.stats.backward.nfe += spec.stages
         return found.y1
+
+
+def tableau_of(method: Method) -> Tableau:
+    """The coefficients of an explicit Runge-Kutta method, the only kind that is compiled."""
+    if not isinstance(method, ExplicitRungeKutta):
+        raise TypeError(f"{method!r} is not an explicit Runge-Kutta method")
+    return method.tableau
 
 
 class Rates:
@@ -97,15 +109,15 @@ class Rates:
     The first evaluation of a guarded solve is the guard's, which looks at its graph.
     """
 
-    def __init__(self, problem: Problem, eager: Callable, counts: Counts, plan: Plan) -> None:
+    def __init__(self, problem: Problem, eager: Callable, counts: Counts, spec: StepSpec) -> None:
         self.f, self.layout, self.eager, self.counts = problem.f, problem.layout, eager, counts
-        self.guarded = problem.guard is not None
-        alone = plan.of_a_rate()
+        self.guarded = problem.wrap_rhs is not None
+        alone = spec.rate_only()
         self.graph = find(self.f, alone.key(), lambda: one_rate(alone))
 
     def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
         if not self.guarded and self.graph is not None:
-            found = self.graph(self.f, seconds(t, self.layout), y)
+            found = self.graph(self.f, scalar_tensor(t, self.layout), y)
             if found is not None:
                 self.counts.nfe += 1
                 return [found]
@@ -118,94 +130,98 @@ class CompiledStepper(ExplicitStepper):
     asked about afterwards.
     """
 
-    def __init__(self, path: Path, problem: Problem, plan: Plan, graph: Graph) -> None:
-        super().__init__(path.f, plan.tableau, path.layout, graph=True, judged=True)
-        self.counts, self.problem, self.plan = path.counts, problem, plan
+    def __init__(
+        self, integration: Integration, problem: Problem, spec: StepSpec, graph: Graph
+    ) -> None:
+        super().__init__(integration.f, spec.tableau, integration.layout, graph=True, judged=True)
+        self.counts, self.problem, self.spec = integration.counts, problem, spec
         self.graph: Graph | None = graph
-        self.limits = limits(path.norm) if plan.judged else None
-        self.t0 = None  # of the last attempt
+        self.norm = norm_tensors(integration.norm) if spec.judged else None
+        self.tried = False  # whether there has been an attempt
 
     def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
         if self.graph is None:
             return super().attempt(t0, t1, y)
-        layout, plan = self.layout, self.plan
-        if not plan.fresh:
+        layout, spec = self.layout, self.spec
+        if not spec.evaluates_first_stage:
             self.start(t0, y)
         k = self.stages.k  # another list after each start
-        times = seconds(t0, layout), seconds(t1, layout)
-        found = self.graph(self.problem.f, *times, y, None if plan.fresh else k[0], self.limits)
+        times = scalar_tensor(t0, layout), scalar_tensor(t1, layout)
+        found = self.graph(
+            self.problem.f, *times, y, None if spec.evaluates_first_stage else k[0], self.norm
+        )
         if found is None:
             self.graph = None
             return super().attempt(t0, t1, y)
-        self.counts.nfe += self.tableau.stages - (not plan.fresh)
-        if plan.kept == "all":
+        self.counts.nfe += self.tableau.stages - (not spec.evaluates_first_stage)
+        if spec.returned_rates == "all":
             k[: len(found.rates)] = [k[0], *found.rates[1:]]
-        elif plan.kept == "last":
+        elif spec.returned_rates == "last":
             k[-1] = found.rates[0]
-        self.t0, self.t1, self.y, self.y1 = t0, t1, y, found.y1
+        self.t0, self.t1, self.y, self.y1, self.tried = t0, t1, y, found.y1, True
         return Attempt(found.y1, None, found.ratio)
 
-    def interpolant(self) -> RungeKuttaInterpolant:
-        if self.graph is not None and self.plan.kept != "all":
-            self.again()
+    def interpolant(self) -> RungeKuttaInterpolant | Hermite:
+        if self.graph is not None and self.spec.returned_rates != "all":
+            self.recompute_eagerly()
             self.accept()
         return super().interpolant()
 
     def diagnose(self) -> Diagnosis:
         error = None
-        if self.graph is not None and self.t0 is not None:
-            error = self.again().error
+        if self.graph is not None and self.tried:
+            error = self.recompute_eagerly().error
         return Diagnosis(super().diagnose().culprit, error)
 
-    def again(self) -> Attempt:
+    def recompute_eagerly(self) -> Attempt:
         """The last attempt, eagerly, so that all its rates are there."""
-        self.started, self.ended = not self.plan.fresh, False
+        self.started, self.ended = not self.spec.evaluates_first_stage, False
         return super().attempt(self.t0, self.t1, self.y)
 
 
-def one_rate(plan: Plan) -> Callable:
+def one_rate(spec: StepSpec) -> Callable:
     def rate(f: Callable, t: Tensor, y: Tensor) -> Tensor:
-        return evaluate(f, plan.layout, t, y)
+        return evaluate(f, spec.layout, t, y)
 
     return rate
 
 
-def one_step(plan: Plan) -> Callable:
+def one_step(spec: StepSpec) -> Callable:
     def step(
-        f: Callable, t0: Tensor, t1: Tensor, y: Tensor, k0: Tensor | None, limits: Limits | None
+        f: Callable, t0: Tensor, t1: Tensor, y: Tensor, k0: Tensor | None, norm: NormTensors | None
     ) -> Any:
-        return attempt(f, plan, t0, t1, y, k0, limits)
+        return attempt(f, spec, t0, t1, y, k0, norm)
 
     return step
 
 
-def adaptive_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tuple]:
+def adaptive_solve(solver: SolverProtocol, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve that chooses its steps, and its arguments."""
-    tableau, layout, y = solver.scheme.tableau, problem.layout, problem.y0.detach()
+    tableau, layout, y = tableau_of(solver.scheme), problem.layout, problem.y0.detach()
     kept = "last" if tableau.fsal else "none"
-    plan = Plan(tableau, layout, stages=tableau.stages, judged=True, kept=kept)
+    spec = StepSpec(tableau, layout, stages=tableau.stages, judged=True, returned_rates=kept)
     rule = PIControl(0.0, solver.scheme.exponent)
     k0 = first = None
-    if problem.guard is not None:  # the first evaluation is looked at; ``solve`` counts it
+    if problem.wrap_rhs is not None:  # the first evaluation is looked at; ``solve`` counts it
         k0 = layout.flatten(problem.right_side(Counts())(0, problem.ts[0], y))
     if solver.first_step is not None:
-        first = seconds(solver.first_step, layout)
-    key = "whole", plan.key(), k0 is None, first is None
-    graph = find(problem.f, key, lambda: adaptive(plan, rule), **of_a_loop(layout))
-    numbers = (seconds(v, layout) for v in (*problem.ts, solver.max_steps))
+        first = scalar_tensor(solver.first_step, layout)
+    key = "whole", spec.key(), k0 is None, first is None
+    graph = find(problem.f, key, lambda: adaptive(spec, rule), **of_a_loop(layout))
+    numbers = (scalar_tensor(v, layout) for v in (*problem.ts, solver.max_steps))
     check_rounding(solver.rtol, solver.atol, layout.dtype)
-    norm = Norm(layout, solver.rtol, solver.atol, problem.weights)
-    return graph, (y, k0, first, *numbers, *limits(norm))
+    norm = ErrorNorm(layout, solver.rtol, solver.atol, problem.weights)
+    return graph, (y, k0, first, *numbers, *norm_tensors(norm))
 
 
-def fixed_solve(solver: Solves, problem: Problem) -> tuple[Graph | None, tuple]:
+def fixed_solve(solver: SolverProtocol, problem: Problem) -> tuple[Graph | None, tuple]:
     """The graph of a solve in fixed steps, and its arguments."""
     layout, (start, end) = problem.layout, problem.ts
-    tableau = solver.scheme.tableau
-    plan = Plan(tableau, layout, fresh=True, stages=tableau.stages)
-    graph = find(problem.f, ("whole", plan.key()), lambda: fixed(plan), **of_a_loop(layout))
-    step_size = min(solver.step_size, abs(end - start))
-    numbers = (seconds(v, layout) for v in (start, end, solver.max_steps, step_size))
+    tableau = tableau_of(solver.scheme)
+    spec = StepSpec(tableau, layout, evaluates_first_stage=True, stages=tableau.stages)
+    graph = find(problem.f, ("whole", spec.key()), lambda: fixed(spec), **of_a_loop(layout))
+    step_size = min(solver.step_size or inf, abs(end - start))
+    numbers = (scalar_tensor(v, layout) for v in (start, end, solver.max_steps, step_size))
     return graph, (problem.y0.detach(), *numbers)
 
 
@@ -214,24 +230,24 @@ def of_a_loop(layout: Layout) -> dict[str, bool]:
     return {"cpp_wrapper": layout.device.type == "cpu"}
 
 
-def adaptive(plan: Plan, rule: PIControl) -> Callable:
+def adaptive(spec: StepSpec, rule: PIControl) -> Callable:
     def solve(
         f: Callable, y: Tensor, k0: Tensor | None, first: Tensor | None, *numbers: Tensor
     ) -> tuple[Tensor, Tensor]:
         t, end, cap, *of_norm = numbers
-        return whole.adaptive(f, plan, rule, y, k0, first, t, end, cap, Limits(*of_norm))
+        return full_solve.adaptive(f, spec, rule, y, k0, first, t, end, cap, NormTensors(*of_norm))
 
     return solve
 
 
-def fixed(plan: Plan) -> Callable:
+def fixed(spec: StepSpec) -> Callable:
     def solve(f: Callable, y: Tensor, *numbers: Tensor) -> tuple[Tensor, Tensor]:
-        return whole.fixed(f, plan, y, *numbers)
+        return full_solve.fixed(f, spec, y, *numbers)
 
     return solve
 
 
-def seconds(t: float, layout: Layout) -> Tensor:
+def scalar_tensor(t: float, layout: Layout) -> Tensor:
     """A time or a number as a 0-dim tensor; on an accelerator a fill, which does not wait as a copy
     from the host does.
     """

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..control import SHORTEST, PIControl
+from ..control import MIN_FRACTION, PIControl
 
 EPSILON = torch.finfo(torch.float64).eps
 
 
-class Pace(NamedTuple):
+class ControllerState(NamedTuple):
     """Where a solve is and what its control remembers, () each.
 
     Attributes:
@@ -41,15 +41,15 @@ class Pace(NamedTuple):
     going: Tensor
 
 
-def begun(t: Tensor, end: Tensor, dt: Tensor) -> Pace:
+def initial_state(t: Tensor, end: Tensor, dt: Tensor) -> ControllerState:
     """At the time t, before a first step that will try the size ``dt``; NaN: there is none."""
     zero = torch.zeros_like(t)
-    return Pace(
+    return ControllerState(
         t, propose(t, end, dt), dt, zero, zero, zero, zero, zero, torch.isfinite(dt).to(t.dtype)
     )
 
 
-def packed(values: tuple[Tensor, ...]) -> Tensor:
+def pack_scalars(values: tuple[Tensor, ...]) -> Tensor:
     """One vector of 0-dim tensors. Written lane by lane, it is one buffer of a loop's state and one
     kernel; ``torch.stack`` would be a buffer for each value.
     """
@@ -69,39 +69,41 @@ def propose(t: Tensor, end: Tensor, dt: Tensor) -> Tensor:
     return torch.where(left <= 1.01 * dt, end, t + torch.copysign(size, end - t))
 
 
-def judge(rule: PIControl, pace: Pace, end: Tensor, ratio: Tensor) -> tuple[Tensor, Pace]:
-    """Whether the step is accepted, and the pace after it: ``PIControl.judge``."""
-    size = (pace.t1 - pace.t).abs()
+def judge(
+    rule: PIControl, state: ControllerState, end: Tensor, ratio: Tensor
+) -> tuple[Tensor, ControllerState]:
+    """Whether the step is accepted, and the state after it: ``PIControl.judge``."""
+    size = (state.t1 - state.t).abs()
     finite = torch.isfinite(ratio)
     good = finite & (ratio <= 1)
     floored = ratio.clamp(min=1e-10)
-    plain = rule.safety * floored ** (-1 / rule.order)
-    shrunk = size * torch.where(finite, plain.clamp(min=rule.min_factor), rule.min_factor)
-    factor = (plain * memory(rule, pace, size, floored)).clamp(min=rule.min_factor)
-    proposal = size * torch.minimum(torch.where(pace.retry > 0, 1.0, rule.max_factor), factor)
-    clipped = size < 0.99 * pace.dt
-    dt = torch.where(clipped, torch.maximum(proposal, pace.dt), proposal)
+    unlimited = rule.safety * floored ** (-1 / rule.order)
+    shrunk = size * torch.where(finite, unlimited.clamp(min=rule.min_factor), rule.min_factor)
+    factor = (unlimited * memory(rule, state, size, floored)).clamp(min=rule.min_factor)
+    proposal = size * torch.minimum(torch.where(state.retry > 0, 1.0, rule.max_factor), factor)
+    clipped = size < 0.99 * state.dt
+    dt = torch.where(clipped, torch.maximum(proposal, state.dt), proposal)
     dt = torch.where(good, dt, shrunk)
-    rounding = 16 * EPSILON * torch.maximum(pace.t.abs(), pace.t1.abs())
-    lost = dt <= torch.maximum(rounding, SHORTEST * (end - pace.t).abs())
+    rounding = 16 * EPSILON * torch.maximum(state.t.abs(), state.t1.abs())
+    lost = dt <= torch.maximum(rounding, MIN_FRACTION * (end - state.t).abs())
     one = torch.ones_like(size)
-    t = torch.where(good, pace.t1, pace.t)
-    return good, Pace(
+    t = torch.where(good, state.t1, state.t)
+    return good, ControllerState(
         t=t,
         t1=propose(t, end, dt),
         dt=dt,
-        last_size=torch.where(good, size, pace.last_size),
-        last_ratio=torch.where(good, ratio.clamp(min=1e-4), pace.last_ratio),
+        last_size=torch.where(good, size, state.last_size),
+        last_ratio=torch.where(good, ratio.clamp(min=1e-4), state.last_ratio),
         retry=torch.where(good, 0.0, one),
-        accepted=pace.accepted + torch.where(good, one, 0.0),
-        rejected=pace.rejected + torch.where(good, 0.0, one),
+        accepted=state.accepted + torch.where(good, one, 0.0),
+        rejected=state.rejected + torch.where(good, 0.0, one),
         going=torch.where(lost & ~good, 0.0, one),
     )
 
 
-def memory(rule: PIControl, pace: Pace, size: Tensor, ratio: Tensor) -> Tensor:
+def memory(rule: PIControl, state: ControllerState, size: Tensor, ratio: Tensor) -> Tensor:
     """The proportional part: ``PIControl.memory``."""
     beta = 0.2 / rule.order
-    growth = (size / pace.last_size) ** (0.6 * rule.order)
-    scaled = (pace.last_ratio * growth).clamp(1e-4, 1.0)
-    return torch.where(pace.last_size == 0, 0.8, ratio ** (0.75 * beta) * scaled**beta)
+    growth = (size / state.last_size) ** (0.6 * rule.order)
+    scaled = (state.last_ratio * growth).clamp(1e-4, 1.0)
+    return torch.where(state.last_size == 0, 0.8, ratio ** (0.75 * beta) * scaled**beta)

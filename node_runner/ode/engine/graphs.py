@@ -1,4 +1,4 @@
-"""Compiled graphs, one for each f and plan, and what is said where there can be none.
+"""Compiled graphs, one for each f and specification, and the warnings of fallbacks.
 
 torch.compile looks at f again at each call (same code, shapes and constants; the tensors that f
 closes over are inputs of the graph), so that a closure made anew each training step is no new f. A
@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from functools import cache, partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch.fx import GraphModule
@@ -25,7 +25,7 @@ from torch.fx import GraphModule
 LIMIT = 32  # graphs of one f: methods, shapes, with and without gradient
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:e[+-]?\d+)?(?!\w)")
 log = logging.getLogger(__name__)
-told: set[str] = set()
+_warned: set[str] = set()
 
 
 class ChangingNumber(Exception):
@@ -36,7 +36,8 @@ def inductor(graph: GraphModule, inputs: list, options: dict) -> Callable:
     """Compile by torch's default backend."""
     from torch._inductor.compile_fx import compile_fx
 
-    return compile_fx(graph, inputs, config_patches=options)
+    compiled: Any = compile_fx(graph, inputs, config_patches=options)
+    return compiled
 
 
 class Backend:
@@ -123,7 +124,7 @@ class Graph:
             self.broken = True
             number = changing_number(error)
             self.family.changing = number is not None
-            tell(f"{name_of(f)} cannot be compiled: {number or reason(error)}")
+            warn_once(f"{name_of(f)} cannot be compiled: {number or reason(error)}")
             return None
 
 
@@ -137,7 +138,7 @@ def find(
     nothing can be compiled.
     """
     if (missing := no_compiler()) is not None:
-        tell(missing)
+        warn_once(missing)
         return None
     found = graphs.setdefault(identity(f), Graphs())
     if found.changing:
@@ -145,7 +146,9 @@ def find(
     key = key, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     if key not in found:
         if len(found) == LIMIT:
-            tell(f"{name_of(f)} has {LIMIT} compiled graphs of other shapes or methods already")
+            warn_once(
+                f"{name_of(f)} has {LIMIT} compiled graphs of other shapes or methods already"
+            )
             return None
         found[key] = Graph(make(), found, **options)
     return found[key]
@@ -163,7 +166,7 @@ def identity(f: Callable) -> Any:
         return f.__code__
     try:
         hash(f)
-        WeakKeyDictionary()[f] = None
+        ref(f)
     except TypeError:
         return type(f)
     return f
@@ -197,10 +200,10 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(lines[:2])}"[:300]
 
 
-def tell(cause: str) -> None:
-    """Once a cause."""
-    if cause not in told:
-        told.add(cause)
+def warn_once(cause: str) -> None:
+    """NotDifferentiable a cause."""
+    if cause not in _warned:
+        _warned.add(cause)
         log.warning("solver.engine=compiled falls back to eager: %s", cause)
 
 

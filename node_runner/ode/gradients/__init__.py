@@ -1,4 +1,4 @@
-"""How gradients reach y0, the parameters and the output times.
+"""Gradient strategies: Direct, Replay and Adjoint.
 
 A strategy receives the solver as a value, so that it never imports it:
 

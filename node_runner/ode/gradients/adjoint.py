@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ..dynamo import run_eagerly
-from ..loop import Path
+from ..error_norm import ErrorNorm, Tolerances, as_tolerance, tightest
+from ..integration import Integration
 from ..problem import Problem
 from ..protocol import Integrator
 from ..stepper import Method
 from ..tableau import Tableau
-from ..tolerance import Norm, Tolerances, plain, tightest
 from ..transforms import refuse_batched, refuse_tangents
-from .again import Once
 from .backward_field import BackwardField, QuadratureField
 from .captured_tensors import CapturedTensors, solve_without_graph
+from .double_backward import NotDifferentiable
 from .drift import Drift, Kept, Pairs, backward_failure_explained, warn_of_drift
 from .vjp import CapturedVJP
 
@@ -34,9 +35,10 @@ class Adjoint:
     solved for backwards.
 
     With a(t) = dL/dy(t), a' = -a^T df/dy is solved backwards together with y, and dL/dtheta = int
-    a^T df/dtheta dt is a quadrature along that path (Chen et al. 2018, arXiv:1806.07366, algorithm
-    1). At each output time y is set back to the stored output and a jumps by dL/dy(t_i). The
-    forward quadratures are not solved again: their adjoints are constant between outputs.
+    a^T df/dtheta dt is a quadrature along that path (Chen et al. 2018, arXiv:1806.07366,
+    algorithm 1). At each output time y is set back to the stored output and a jumps by
+    dL/dy(t_i). The forward quadratures are not solved again: their adjoints are constant between
+    outputs.
 
     It differs from the other strategies by the errors of both solves. Those of the backward solve
     grow by exp(-int lambda dt), lambda < 0 the rate at which f contracts: by 5e8 for y' = -20 y in
@@ -50,8 +52,16 @@ class Adjoint:
     df/dtheta varies faster than both (parameters that enter through a fast function of t), compare
     with "full" or a smaller tolerance.
 
+    >>> import torch
+    >>> from node_runner.ode import Adjoint, Solver
+    >>> w = torch.tensor(0.5, requires_grad=True)
+    >>> solver = Solver(gradient=Adjoint())
+    >>> solver(lambda t, y: w * y, torch.ones(1), [0.0, 1.0], params=[w]).final.backward()
+    >>> round(w.grad.item(), 3)
+    1.649
+
     Args:
-        rtol, atol: of the backward solve; those of the forward solve unless given.
+        rtol, atol: Tolerances of the backward solve (default: those of the forward solve).
         norm: "state" lets y and a alone choose the steps, since nothing depends on the parameter
             quadrature (Kidger et al. 2021, arXiv:2009.09457, the seminorm); "full" puts its error
             in as well, as the original code does.
@@ -75,15 +85,14 @@ class Adjoint:
 
     def __post_init__(self) -> None:
         if self.norm not in ("state", "full"):
-            raise ValueError(f"Adjoint norm is {self.norm!r}, must be 'state' or 'full'")
+            raise ValueError(f"norm is {self.norm!r}, must be 'state' or 'full'")
         for name in ("rtol", "atol"):
             value = getattr(self, name)
-            value = None if value is None else plain(f"Adjoint {name}", value)
+            value = None if value is None else as_tolerance(name, value)
             object.__setattr__(self, name, value)
             if value is not None and not (isinstance(value, float) and value > 0):
                 raise ValueError(
-                    f"Adjoint {name} is {value!r}, must be positive, or null for the forward "
-                    "solve's"
+                    f"{name} is {value!r}, must be positive, or null for the forward solve's"
                 )
 
     def check(self, method: Method) -> None:
@@ -119,7 +128,7 @@ class AdjointFunction(torch.autograd.Function):
         *tensors: Tensor,
     ) -> Tensor:
         ctx.policy, ctx.solver, ctx.captured = policy, solver, captured
-        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.problem = replace(problem, y0=y0[:0], params=(), given=())
         ctx.start = Kept(y0)
         ctx.save_for_backward(outputs[0], *tensors)
         return outputs.pop()
@@ -140,7 +149,9 @@ class AdjointFunction(torch.autograd.Function):
             return found
         # With the outputs among them, so that all are a part of the graph.
         known = iter(
-            Once.apply(REFUSAL, *(g for g in found if g is not None), ctx.saved_tensors[0])
+            NotDifferentiable.apply(
+                REFUSAL, *(g for g in found if g is not None), ctx.saved_tensors[0]
+            )
         )
         return tuple(None if g is None else next(known) for g in found)
 
@@ -148,30 +159,30 @@ class AdjointFunction(torch.autograd.Function):
 def solve_backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients of y0 and of each captured tensor."""
     outputs, *_ = ctx.saved_tensors  # refused if a tensor has been changed in place
-    problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.fed_width
+    problem, ts, n = ctx.problem, ctx.problem.ts, ctx.problem.layout.state_size
     policy, vjp = ctx.policy, CapturedVJP(ctx.captured)
     solver = policy.solver or ctx.solver
     field = backward_field(policy, solver, problem, vjp)
     drift = Drift(problem, ctx.start.tensor(), outputs, tolerances(policy, ctx.solver))
     carry = torch.zeros_like(cotangents[-1])
-    path = None
+    integration: Integration
     for i in range(len(ts) - 1, 0, -1):
         carry = carry + cotangents[i - 1]  # a jumps, and the quadratures' constant adjoints
         field.quadrature_adjoint = carry[n:]
         start = torch.cat([outputs[i - 1, :n], carry[:n]])
-        if path is None:
-            path = backward_path(policy, solver, problem, field, ts[i], start)
+        if i == len(ts) - 1:
+            integration = backward_integration(policy, solver, problem, field, ts[i], start)
         else:
-            path.jump(field.state(start))
+            integration.restart_from(field.state(start))
         field.jump_at = ts[i - 1]
-        for step in path.advance(ts[i - 1]):
+        for step in integration.advance(ts[i - 1]):
             field.accept(step.t1 - step.t0)
-        field.finish(path.y)
-        drift.compare(i - 1, path.y[:n], carry)
-        carry = torch.cat([path.y[n : 2 * n], carry[n:]])
-    finite, harmful = drift.read(torch.isfinite(path.y).all())
+        field.finish(integration.y)
+        drift.compare(i - 1, integration.y[:n], carry)
+        carry = torch.cat([integration.y[n : 2 * n], carry[n:]])
+    finite, harmful = drift.read(torch.isfinite(integration.y).all())
     if not finite:
-        path.fail("the adjoint is not finite at the end of the backward solve")
+        integration.fail("the adjoint is not finite at the end of the backward solve")
     if harmful is not None:
         how = (policy.norm, policy.rtol, policy.atol, ctx.solver.method, solver.method)
         warn_of_drift(problem, harmful, (*how, outputs.dtype))
@@ -189,16 +200,16 @@ def tolerances(policy: Adjoint, solver: Integrator) -> Pairs:
     return [*solver.tolerances, (rtol, back.atol if policy.atol is None else policy.atol)]
 
 
-def backward_path(
+def backward_integration(
     policy: Adjoint,
     solver: Integrator,
     problem: Problem,
     field: BackwardField | QuadratureField,
     t: float,
     start: Tensor,
-) -> Path:
-    """The path of (y, a), measured entry by entry like y."""
-    n, fed = problem.layout.fed_width, problem.layout.fed
+) -> Integration:
+    """The integration of (y, a), measured entry by entry like y."""
+    n, fed = problem.layout.state_size, problem.layout.num_entries
     layout = field.layout(
         (*problem.layout.entries(start[:n])[:fed], *problem.layout.entries(start[n:])[:fed])
     )
@@ -209,11 +220,13 @@ def backward_path(
     )
     weights = [*problem.weights[:fed] * 2, *[float(full)] * sums]
     own = solver.norm_of(problem.layout)
-    norm = Norm(layout, rtol, atol, weights, error_norm=own, states=2)
-    if full and field.vjp.tensors and not sums:
-        norm.extra = lambda: field.error_ratios(tightest(rtol), tightest(atol))
+    norm = ErrorNorm(layout, rtol, atol, weights, error_norm=own, states=2)
+    if full and isinstance(field, BackwardField) and field.vjp.tensors:
+        norm.extra = partial(field.error_ratios, tightest(rtol), tightest(atol))
     state = field.state(start)
-    return solver.path(field, layout, t, state, norm, problem.stats.backward, graph=False)
+    return solver.start_integration(
+        field, layout, t, state, norm, problem.stats.backward, graph=False
+    )
 
 
 def backward_field(

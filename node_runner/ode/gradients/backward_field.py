@@ -1,4 +1,4 @@
-"""What is integrated backwards in time: the state, its adjoint, and the parameter quadrature."""
+"""Fields of the adjoint's backward solve: state, adjoint and parameter quadrature."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ class AdjointField:
         totals: the gradients of the parameters so far.
     """
 
+    quadrature_adjoint: Tensor
+
     def __init__(self, problem: Problem, vjp: CapturedVJP) -> None:
         self.problem, self.vjp = problem, vjp
         self.right_side = problem.right_side(problem.stats.backward)
-        self.quadrature_adjoint: Tensor | None = None
         self.jump_at: float | None = None
         self.totals: Sums = [None] * len(vjp.tensors)
 
     def evaluate(
         self, stage: int | None, t: float, flat: Tensor, uses_params: bool
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
+    ) -> tuple[list[Tensor], Sums]:
         """Rates of y and a, and a^T df/dtheta where it is wanted."""
         layout = self.problem.layout
-        n = layout.fed_width
+        n = layout.state_size
         with torch.enable_grad():
             # Detached: the backward solve must not extend the graph of the forward one.
             y = flat[:n].detach().requires_grad_()
@@ -50,13 +51,14 @@ class AdjointField:
             live = [
                 (rate, a) for rate, a in zip(found, cotangents, strict=True) if rate.requires_grad
             ]
-            decay, gradients = None, []
+            decay: Tensor | None = None
+            gradients: Sums = []
             if live:
                 results, known = zip(*live, strict=True)
                 (decay,), gradients = self.vjp(results, [y], known, tensors=uses_params)
                 gradients = gradients if uses_params else []
-        decay = torch.zeros_like(y) if decay is None else decay.neg()
-        return [*(rate.detach() for rate in found[: layout.fed]), decay], gradients
+        back = torch.zeros_like(y) if decay is None else decay.neg()
+        return [*(rate.detach() for rate in found[: layout.num_entries]), back], gradients
 
 
 class BackwardField(AdjointField):
@@ -71,7 +73,8 @@ class BackwardField(AdjointField):
     def __init__(self, problem: Problem, vjp: CapturedVJP, tableau: Tableau, full: bool) -> None:
         super().__init__(problem, vjp)
         self.tableau = tableau
-        self.error_weights = tableau.b_error if full else (0.0,) * tableau.stages
+        none = (0.0,) * tableau.stages
+        self.error_weights = tableau.b_error or none if full else none
         self.first: Sums = list(self.totals)  # a^T df/dtheta at the start of the step
         self.last: Sums = list(self.totals)  # the same at its end, for an FSAL method
         self.trial: Sums = list(self.totals)  # sum of stages 1, 2, ... weighted by b
@@ -105,7 +108,7 @@ class BackwardField(AdjointField):
             return
         if stage == 1:  # a fresh attempt: forget what a rejected one has summed
             self.trial, self.error = [None] * len(self.totals), [None] * len(self.totals)
-        if not gradients:
+        if not gradients or stage is None:
             return
         if self.tableau.b[stage]:
             add(self.trial, gradients, self.tableau.b[stage])
@@ -149,7 +152,7 @@ class QuadratureField(AdjointField):
 
     def __call__(self, stage: int | None, t: float, flat: Tensor) -> list[Tensor]:
         (*rates, decay), gradients = self.evaluate(stage, t, flat, bool(self.vjp.tensors))
-        decays = self.problem.layout.entries(decay)[: self.problem.layout.fed]
+        decays = self.problem.layout.entries(decay)[: self.problem.layout.num_entries]
         found = gradients or [None] * len(self.vjp.tensors)
         sums = [
             torch.zeros(shape, dtype=flat.dtype, device=flat.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -164,8 +165,9 @@ class CapturedTensors:
         if not self.strict:
             return
         for node, _ in leaves:
+            shape = tuple(getattr(node, "variable").shape)  # noqa: B009
             raise ValueError(
-                f"f uses a tensor of shape {tuple(node.variable.shape)} that requires a gradient "
+                f"f uses a tensor of shape {shape} that requires a gradient "
                 "and is neither in y0 nor in the parameters, so its gradient would be lost: make f "
                 "an nn.Module that owns it, name it in params=, or use gradient=Direct()"
             )
@@ -180,7 +182,7 @@ def solve_without_graph(
     Args:
         name: The gradient strategy, for messages.
         problem: The problem.
-        integrate: Solves a problem.
+        integrate: SolverProtocol a problem.
         strict: See ``CapturedTensors``.
 
     Raises:
@@ -195,11 +197,11 @@ def solve_without_graph(
         rhs.captured = CapturedTensors(rhs, problem.params, problem.given, strict)
     captured = rhs.captured
 
-    def guard(f: RightSide, params: Sequence[Tensor]) -> CapturedTensorCheck:
+    def wrap_rhs(f: RightSide, params: Sequence[Tensor]) -> CapturedTensorCheck:
         return CapturedTensorCheck(captured, f, name)
 
     with torch.no_grad():
-        outputs = integrate(replace(problem, y0=problem.y0.detach(), guard=guard))
+        outputs = integrate(replace(problem, y0=problem.y0.detach(), wrap_rhs=wrap_rhs))
     refuse_tangents(name, outputs)
     captured.snapshot = TensorSnapshot(rhs.f)
     return [outputs], captured
@@ -229,7 +231,8 @@ class CapturedTensorCheck:
 def newest_node() -> int:
     """The sequence number that the next node of this thread's graph gets."""
     with torch.enable_grad():
-        return torch.empty(0, requires_grad=True).view(0).grad_fn._sequence_nr()
+        node: Any = torch.empty(0, requires_grad=True).view(0).grad_fn
+        return node._sequence_nr()
 
 
 class _Finder(TorchDispatchMode):
@@ -274,7 +277,7 @@ def _edges(tensors: Iterable[Tensor]) -> set[Edge]:
 
 
 def _next(node: Node) -> list[Edge]:
-    return [edge for edge in node.next_functions if edge[0] is not None]
+    return [(following, i) for following, i in node.next_functions if following is not None]
 
 
 def _walk(
@@ -311,6 +314,5 @@ def add(totals: list[Tensor | None], more: Sequence[Tensor | None], factor: floa
         if tensor is not None:
             if tensor.dtype in _HALVES:
                 tensor = tensor.float()
-            totals[i] = (
-                tensor * factor if totals[i] is None else totals[i].add_(tensor, alpha=factor)
-            )
+            total = totals[i]
+            totals[i] = tensor * factor if total is None else total.add_(tensor, alpha=factor)

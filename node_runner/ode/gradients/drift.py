@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from ..engine.graphs import identity
+from ..error_norm import Tolerances, per_entry
 from ..errors import SolverError
 from ..problem import Problem
-from ..tolerance import Tolerances, per_entry
 
 # Chosen on 204 gradients compared with those of Replay, and not tried on others: nets with a leak
 # of 0 to 20 and Lorenz's equations, six adaptive and three fixed-step methods, tolerances 1e-2 to
@@ -95,14 +95,14 @@ class Drift:
         self.problem, self.start, self.outputs = problem, start, outputs
         layout = problem.layout
         self.tolerances = [
-            tuple(each[: layout.fed_width] if each.dim() else each for each in pair)
+            tuple(each[: layout.state_size] if each.dim() else each for each in pair)
             for pair in ([per_entry("tolerance", v, layout) for v in pair] for pair in tolerances)
         ]
         self.times: list[float] = []
         self.norms: list[Tensor] = []
 
     def compare(self, i: int, y: Tensor, adjoint: Tensor) -> None:
-        """Compare y, shape (fed_width,), found at ts[i], with the state known there.
+        """Compare y, shape (state_size,), found at ts[i], with the state known there.
 
         Args:
             adjoint: at the start of the interval from ts[i + 1] to ts[i].
@@ -110,7 +110,7 @@ class Drift:
         known = self.start if i == 0 else self.outputs[i - 1]
         if known is None:
             return
-        layout, n = self.problem.layout, self.problem.layout.fed_width
+        layout, n = self.problem.layout, self.problem.layout.state_size
         known, after = known[:n], self.outputs[i, :n]
         away = y - known
         scaled, size = torch.zeros_like(away), torch.maximum(known.abs(), after.abs())
@@ -121,7 +121,7 @@ class Drift:
         rows = torch.stack([away, known, after, scaled])
         norms = [
             torch.linalg.vector_norm(part, dim=1)
-            for part in rows.split(layout.sizes[: layout.fed], dim=1)
+            for part in rows.split(layout.sizes[: layout.num_entries], dim=1)
         ]
         self.times.append(self.problem.ts[i])
         self.norms.append(torch.stack(norms) * (adjoint != 0).any())
@@ -132,7 +132,7 @@ class Drift:
         """
         values = [finite.to(self.outputs)[None], *(norms.reshape(-1) for norms in self.norms)]
         whole, *numbers = torch.cat(values).tolist()  # synchronises, once a backward solve
-        width = 4 * self.problem.layout.fed
+        width = 4 * self.problem.layout.num_entries
         distances = [
             self.distance(t, numbers[width * i : width * (i + 1)]) for i, t in enumerate(self.times)
         ]
@@ -145,7 +145,7 @@ class Drift:
         """The largest part and factor of the entries at one time."""
         part = factor = 0.0
         layout, weights = self.problem.layout, self.problem.weights
-        for j in range(layout.fed):
+        for j in range(layout.num_entries):
             away, known, after, scaled = norms[4 * j : 4 * j + 4]
             if weights[j] and away:
                 part = max(part, away / (max(known, after) or away))

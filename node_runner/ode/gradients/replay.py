@@ -1,10 +1,10 @@
-"""Record the accepted steps, then recompute them one at a time on the way back."""
+"""Replay: accepted steps are recorded, then recomputed one at a time in the backward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,14 +12,14 @@ from torch import Tensor
 from .. import observation
 from ..dynamo import run_eagerly
 from ..engine import ENGINES
-from ..loop import OneSidedRates, Step
+from ..error_norm import ErrorNorm
+from ..integration import OneSidedRates
 from ..problem import Problem
-from ..protocol import Integrator
+from ..protocol import AcceptedStep, Integrator
 from ..stepper import Method, Rates, Stepper
-from ..tolerance import Norm
 from ..transforms import refuse_tangents
-from .again import Alias
 from .captured_tensors import CapturedTensors, add, solve_without_graph
+from .double_backward import GradientAlias
 from .vjp import CapturedVJP
 
 
@@ -39,8 +39,15 @@ class Replay:
     With ``create_graph=True`` the recorded steps are taken once more with their graph, as
     ``Direct`` takes them, so that gradients of gradients are exact, in the memory of ``Direct``.
 
+    >>> import torch
+    >>> from node_runner.ode import Replay, Solver
+    >>> y0 = torch.ones(2, requires_grad=True)
+    >>> Solver(gradient=Replay())(lambda t, y: -y, y0, [0.0, 1.0]).final.sum().backward()
+    >>> [round(g, 3) for g in y0.grad.tolist()]
+    [0.368, 0.368]
+
     Args:
-        states: y to keep; one for each step unless given.
+        states: Number of states to store (default: one per step).
 
     Raises:
         ValueError: for less than one state; if f uses a leaf that requires a gradient and is not
@@ -51,7 +58,7 @@ class Replay:
     def __init__(self, states: int | None = None) -> None:
         if states is not None and not states >= 1:
             raise ValueError(
-                f"gradient.states is {states!r}, must be at least 1, or null to keep every step's"
+                f"states is {states!r}, must be at least 1, or null to keep every step's"
             )
         self.states = states
 
@@ -64,7 +71,7 @@ class Replay:
             )
 
     def __call__(self, solver: Integrator, problem: Problem) -> Tensor:
-        trail = Trail(self.states)
+        trail = StepHistory(self.states)
         outputs, captured = solve_without_graph(
             "Replay()", problem, lambda inner: solver.integrate(inner, trail.keep)
         )
@@ -73,7 +80,7 @@ class Replay:
         )
 
 
-class Record(NamedTuple):
+class StepRecord(NamedTuple):
     """One accepted step: its ends, the output times strictly inside it, and whether it ends on
     one.
     """
@@ -84,7 +91,7 @@ class Record(NamedTuple):
     lands: bool
 
 
-class Trail:
+class StepHistory:
     """The accepted steps of a solve, and y at the start of every ``stride``-th of them.
 
     How many steps there will be is not known: when more than ``most`` states have come, every
@@ -93,24 +100,24 @@ class Trail:
 
     def __init__(self, most: int | None) -> None:
         self.most, self.stride = most, 1
-        self.records: list[Record] = []
+        self.records: list[StepRecord] = []
         self.states: list[Tensor] = []
 
-    def keep(self, step: Step, inside: list[float], lands: bool) -> None:
+    def keep(self, step: AcceptedStep, inside: list[float], lands: bool) -> None:
         if len(self.records) % self.stride == 0:
             if len(self.states) == self.most:
                 self.states, self.stride = self.states[::2], 2 * self.stride
         if len(self.records) % self.stride == 0:
             self.states.append(step.y0)
-        self.records.append(Record(step.t0, step.t1, inside, lands))
+        self.records.append(StepRecord(step.t0, step.t1, inside, lands))
 
-    def back(self, context: Any, states: tuple[Tensor, ...]) -> Iterator[tuple[Record, Tensor]]:
+    def back(self, context: Any, states: tuple[Tensor, ...]) -> Iterator[tuple[StepRecord, Tensor]]:
         """Each step and y at its start, the last first."""
         for i in reversed(range(len(states))):
             stretch = self.records[i * self.stride : (i + 1) * self.stride]
             ys = [states[i]]
             for record in stretch[:-1]:
-                ys.append(retake(context, record, ys[-1]))
+                ys.append(recompute_state(context, record, ys[-1]))
             while ys:
                 yield stretch.pop(), ys.pop()
 
@@ -124,7 +131,7 @@ class ReplayFunction(torch.autograd.Function):
         ctx: Any,
         solver: Integrator,
         problem: Problem,
-        trail: Trail,
+        trail: StepHistory,
         captured: CapturedTensors,
         outputs: list[Tensor],
         y0: Tensor,
@@ -132,7 +139,7 @@ class ReplayFunction(torch.autograd.Function):
     ) -> Tensor:
         ctx.solver, ctx.trail, ctx.captured = solver, trail, captured
         ctx.engine = ENGINES[solver.engine]
-        ctx.problem = replace(problem, y0=None, params=(), given=())
+        ctx.problem = replace(problem, y0=y0[:0], params=(), given=())
         ctx.save_for_backward(y0, *tensors, *trail.states)
         trail.states = []  # autograd holds them, and frees them
         return outputs.pop()
@@ -145,17 +152,17 @@ class ReplayFunction(torch.autograd.Function):
         states = saved[len(ctx.captured.tensors) :]
         vjp = CapturedVJP(ctx.captured, one_graph=torch.is_grad_enabled())
         layout, solver = ctx.problem.layout, ctx.solver
-        ctx.norm = Norm(layout, solver.rtol, solver.atol, ctx.problem.weights)
+        ctx.norm = ErrorNorm(layout, solver.rtol, solver.atol, ctx.problem.weights)
         with ctx.captured.snapshot.restored(), ctx.problem.rhs.arithmetic(ctx.engine is not None):
             if torch.is_grad_enabled():
-                carry, gradients = way_with_graph(ctx, y0, vjp, cotangents)
+                carry, gradients = backward_with_graph(ctx, y0, vjp, cotangents)
             else:
-                carry, gradients = way_back(ctx, states, vjp, cotangents)
+                carry, gradients = backward_by_steps(ctx, states, vjp, cotangents)
         vjp.check_reached()
         return None, None, None, None, None, carry, *gradients
 
 
-def way_back(
+def backward_by_steps(
     ctx: Any, states: list[Tensor], vjp: CapturedVJP, cotangents: Tensor
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradients of y0 and the captured tensors, one step at a time, without a graph of their
@@ -175,16 +182,17 @@ def way_back(
             compiled = compiled_step(ctx, record, y, vjp)
             results = compiled or replay_step(ctx, record, y, vjp)
             known = [carry] if not inside else [carry, torch.stack(inside)]
-            (carry,), gradients = vjp(results, [y], known, once=compiled is not None)
+            (change,), gradients = vjp(results, [y], known, once=compiled is not None)
+            carry = cast(Tensor, change)  # y1 depends on y
         add(totals, gradients)
     return carry, vjp.totals(totals)
 
 
-def way_with_graph(
+def backward_with_graph(
     ctx: Any, y0: Tensor, vjp: CapturedVJP, cotangents: Tensor
 ) -> tuple[Tensor | None, list[Tensor | None]]:
     """The same gradients, differentiable: all recorded steps in one graph."""
-    alias = Alias(y0)
+    alias = GradientAlias(y0)
     y, outputs = alias.tensor, []
     for record in ctx.trail.records:
         y, *between = replay_step(ctx, record, y, vjp)
@@ -198,12 +206,12 @@ def way_with_graph(
     return carry, gradients
 
 
-def retake(ctx: Any, record: Record, y: Tensor) -> Tensor:
+def recompute_state(ctx: Any, record: StepRecord, y: Tensor) -> Tensor:
     """y at the end of a step, without graph, as the forward solve found it."""
     return stepper(ctx, record, graph=False).attempt(record.t0, record.t1, y).y1
 
 
-def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor] | None:
+def compiled_step(ctx: Any, record: StepRecord, y: Tensor, vjp: CapturedVJP) -> list[Tensor] | None:
     """What ``replay_step`` returns, by an engine that can; only to be differentiated once."""
     if ctx.engine is None or record.inside:
         return None
@@ -214,7 +222,7 @@ def compiled_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list
     return [y1]
 
 
-def replay_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[Tensor]:
+def replay_step(ctx: Any, record: StepRecord, y: Tensor, vjp: CapturedVJP) -> list[Tensor]:
     """[y1] of one step with its graph, or [y1, outputs inside] where there are any."""
     again = stepper(ctx, record, graph=True, vjp=vjp)
     y1 = again.attempt(record.t0, record.t1, y).y1
@@ -224,18 +232,18 @@ def replay_step(ctx: Any, record: Record, y: Tensor, vjp: CapturedVJP) -> list[T
     return [y1, again.interpolant().at(record.inside)]
 
 
-def stepper(ctx: Any, record: Record, graph: bool, vjp: CapturedVJP | None = None) -> Stepper:
+def stepper(ctx: Any, record: StepRecord, graph: bool, vjp: CapturedVJP | None = None) -> Stepper:
     """Takes one step again. What its first evaluation with a graph uses is looked at."""
     problem, solver = ctx.problem, ctx.solver
     f = problem.right_side(problem.stats.backward)
     if solver.jumps:
-        t0, heading = record.t0, record.t1 - record.t0
-        f = OneSidedRates(f, solver.jumps, problem.layout.dtype, lambda: (t0, heading))
-    right = f if vjp is None else Looked(f, vjp)
+        t0, direction = record.t0, record.t1 - record.t0
+        f = OneSidedRates(f, solver.jumps, problem.layout.dtype, lambda: (t0, direction))
+    right = f if vjp is None else CheckedRates(f, vjp)
     return solver.scheme.start(right, problem.layout, ctx.norm, graph, judged=False)
 
 
-class Looked:
+class CheckedRates:
     """Rates, of which the first evaluation with a graph is looked at."""
 
     def __init__(self, f: Rates, vjp: CapturedVJP) -> None:

@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of f's graph on the way back."""
+"""Vector-Jacobian products of f's graph in a backward pass."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _without_hooks(tensors: Sequence[Tensor]) -> Iterator[None]:
         yield
     finally:
         for x, its_hooks, gradient in zip(tensors, hooks, retained, strict=True):
-            if its_hooks:
+            if its_hooks and x._backward_hooks is not None:
                 x._backward_hooks.update(its_hooks)
             if x.retains_grad:
                 x.grad = gradient

@@ -1,1 +1,1 @@
-"""Kinds of methods: how each takes a step."""
+"""Steppers: explicit and implicit Runge-Kutta, multistep methods, and SciPy's solvers."""

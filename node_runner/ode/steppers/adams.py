@@ -29,12 +29,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
-from ..step import OwnRates
+from ..step import UnaliasedRates
 from ..stepper import Attempt, Diagnosis, Interpolant, Rates, Stepper, rates_diagnosed
-from ..tolerance import Norm
 
-__all__ = ["Adams", "HistoryPolynomial", "RateHistory", "adams_weights", "scaled_times"]
+__all__ = ["Adams", "HistoryPolynomial", "adams_weights", "rate_history", "scaled_times"]
 
 MAX_ORDER = 12
 AIM = 0.2  # error ratio that a step aims at; 0.5 costs 7 % less and errs three times as much
@@ -74,7 +74,7 @@ class Adams:
             raise ValueError(f"order is {self.order!r}, must be an integer from 1 to {MAX_ORDER}")
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> Stepper:
         """Return the stepper of one solve."""
         return AdamsStepper(self, f, layout, norm, graph)
@@ -102,20 +102,25 @@ class AdamsStepper:
         order: of the predictor in the next step.
         exponent: of dt in the error estimate of the last attempt.
         growth: factor for the next step, chosen with its order.
+        trial: the last attempt.
     """
 
-    def __init__(self, method: Adams, f: Rates, layout: Layout, norm: Norm, graph: bool) -> None:
+    trial: _Trial
+
+    def __init__(
+        self, method: Adams, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool
+    ) -> None:
         self.f, self.layout, self.norm, self.max_order = f, layout, norm, int(method.order)
-        self.history = RateHistory.of(layout, self.max_order, graph)
+        self.history = rate_history(layout, self.max_order, graph)
         self.matrices: dict[tuple[Nodes, int], Tensor] = {}
         self.restart()
 
     def restart(self) -> None:
         """Start again at order 1: the history is that of another solution."""
         self.history.clear()
-        self.order, self.exponent, self.growth = 1, 2, None
+        self.order, self.exponent = 1, 2
+        self.growth: float | None = None
         self.starting, self.failures = True, 0
-        self.trial: _Trial | None = None
         self.judged = True  # the last attempt has been accepted, or there is none
         self.evaluated = False  # the newest rate of the history is that of the next step's start
 
@@ -152,12 +157,12 @@ class AdamsStepper:
         """The corrector's polynomial: its rates are f(t1, p) and those of the history."""
         trial, k = self.trial, self.exponent - 1
         return HistoryPolynomial(
-            trial.t0, trial.t1, trial.y0, self.history.kept(k), (1.0, *trial.nodes[:k])
+            trial.t0, trial.t1, trial.y0, self.history.frozen(k), (1.0, *trial.nodes[:k])
         )
 
     def diagnose(self) -> Diagnosis:
         found = [self.history.newest(len(self.history.times))]
-        if self.trial is not None:
+        if not self.judged:
             found.append(self.trial.predicted[None])
         return rates_diagnosed(torch.cat(found))
 
@@ -187,11 +192,11 @@ class AdamsStepper:
         as if all steps had been of this size.
         """
         trial = self.trial
-        allowed = self.norm.allowed(trial.y0, trial.y1)
+        allowed = self.norm.scale(trial.y0, trial.y1)
         scaled = [trial.defect / allowed]
         if len(trial.matrix) > 2:
             scaled += _defects(trial).div_(allowed).unbind()
-        ratios = self.norm.ratios(*scaled)  # synchronises
+        ratios = self.norm.error_ratios(*scaled)  # synchronises
         size, factors = abs(trial.t1 - trial.t0), trial.weights.estimates
         return {j: size * factors[j] * r for j, r in zip(factors, ratios, strict=True)}
 
@@ -364,11 +369,6 @@ class RateHistory(Protocol):
 
     times: deque[float]
 
-    @staticmethod
-    def of(layout: Layout, length: int, graph: bool) -> RateHistory:
-        """An empty history of ``length`` rates at most, with or without their graph."""
-        return _GraphHistory(layout, length) if graph else _BufferHistory(layout, length)
-
     def put_ahead(self, rates: list[Tensor]) -> Tensor:
         """Set the rate ahead and return it, shape (width,)."""
 
@@ -378,21 +378,26 @@ class RateHistory(Protocol):
     def newest(self, n: int) -> Tensor:
         """The newest n rates, shape (n, width), until the next ``advance``."""
 
-    def kept(self, n: int) -> Tensor:
+    def frozen(self, n: int) -> Tensor:
         """The rate ahead and the newest n, shape (n + 1, width), which nothing changes later."""
 
     def clear(self) -> None:
         """Forget all."""
 
 
+def rate_history(layout: Layout, length: int, graph: bool) -> RateHistory:
+    """Return an empty history of ``length`` rates at most, with or without their graph."""
+    return _GraphHistory(layout, length) if graph else _BufferHistory(layout, length)
+
+
 class _GraphHistory:
     """Rates with their graph, as a list."""
 
     def __init__(self, layout: Layout, length: int) -> None:
-        self.layout, self.own = layout, OwnRates()
+        self.layout, self.own = layout, UnaliasedRates()
         self.rates: deque[Tensor] = deque(maxlen=length)
         self.times: deque[float] = deque(maxlen=length)
-        self.ahead: Tensor | None = None
+        self.ahead = torch.empty(0)
 
     def put_ahead(self, rates: list[Tensor]) -> Tensor:
         self.ahead = self.own(self.layout.flatten(rates))
@@ -405,7 +410,7 @@ class _GraphHistory:
     def newest(self, n: int) -> Tensor:
         return torch.stack([*self.rates][:n])
 
-    def kept(self, n: int) -> Tensor:
+    def frozen(self, n: int) -> Tensor:
         return torch.stack([self.ahead, *self.rates][: n + 1])
 
     def clear(self) -> None:
@@ -423,7 +428,7 @@ class _BufferHistory:
         rows = length + SPARE_ROWS
         self.k = torch.zeros(rows, layout.width, dtype=layout.dtype, device=layout.device)
         self.rows = self.k.unbind()
-        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.alone else []
+        self.shaped = [row.view(layout.shapes[0]) for row in self.rows] if layout.one_entry else []
         self.times: deque[float] = deque(maxlen=length)
         self.first = rows  # row of the newest
 
@@ -446,7 +451,7 @@ class _BufferHistory:
     def newest(self, n: int) -> Tensor:
         return self.k[self.first : self.first + n]
 
-    def kept(self, n: int) -> Tensor:
+    def frozen(self, n: int) -> Tensor:
         return self.k[self.first - 1 : self.first + n].clone()
 
     def clear(self) -> None:
@@ -472,7 +477,7 @@ class HistoryPolynomial:
     def __init__(self, t0: float, t1: float, y0: Tensor, rates: Tensor, nodes: Nodes) -> None:
         self.t0, self.dt, self.y0, self.rates, self.nodes = t0, t1 - t0, y0, rates, nodes
 
-    def kept(self) -> HistoryPolynomial:
+    def frozen(self) -> HistoryPolynomial:
         return self
 
     def at(self, times: list[float]) -> Tensor:
@@ -484,8 +489,8 @@ class HistoryPolynomial:
 
     def slope(self, t: float) -> Tensor:
         theta = (t - self.t0) / self.dt
-        weights = [_horner(row, theta) for row in lagrange_coefficients(self.nodes)]
-        weights = torch.tensor(weights, dtype=self.y0.dtype).to(self.y0.device)
+        numbers = [_horner(row, theta) for row in lagrange_coefficients(self.nodes)]
+        weights = torch.tensor(numbers, dtype=self.y0.dtype).to(self.y0.device)
         return torch.mv(self.rates.detach().T, weights)
 
     def _integral_weights(self, theta: Tensor) -> Tensor:

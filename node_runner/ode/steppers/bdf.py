@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
 from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
-from ..tolerance import Norm
 from .newton import Newton
 
 MAX_ORDER = 5  # the formula of order 6 is unstable in a part of the left half-plane
@@ -64,10 +64,10 @@ class BDF:
 
     >>> import torch
     >>> from node_runner.ode.state import Layout
-    >>> from node_runner.ode.tolerance import Norm
+    >>> from node_runner.ode.error_norm import ErrorNorm
     >>> y = torch.ones(1, dtype=torch.float64)
     >>> layout = Layout(y)
-    >>> norm = Norm(layout, 1e-6, 1e-6, [1.0])
+    >>> norm = ErrorNorm(layout, 1e-6, 1e-6, [1.0])
     >>> stepper = BDF().start(lambda stage, t, y: [-y], layout, norm, graph=False)
     >>> stepper.attempt(0.0, 0.25, y).y1
     tensor([0.8000], dtype=torch.float64)
@@ -87,7 +87,7 @@ class BDF:
             raise ValueError(f"order is {self.order!r}, must be an integer from 1 to {MAX_ORDER}")
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> BDFStepper:
         """A solve by this method; its arguments are those of ``Method.start``."""
         newton = Newton(f, layout, norm, self.jacobian, self.iterations)
@@ -177,7 +177,7 @@ class PolynomialInterpolant:
 
     differences: Differences
 
-    def kept(self) -> PolynomialInterpolant:
+    def frozen(self) -> PolynomialInterpolant:
         """Itself: nothing here is written to."""
         return self
 
@@ -260,12 +260,15 @@ class BDFStepper:
             equal steps; below 1 where the error comes near its tolerance.
     """
 
+    tried: Tried  # the last attempt
+
     def __init__(
-        self, f: Rates, layout: Layout, norm: Norm, newton: Newton, max_order: int, graph: bool
+        self, f: Rates, layout: Layout, norm: ErrorNorm, newton: Newton, max_order: int, graph: bool
     ) -> None:
         self.f, self.layout, self.norm, self.newton = f, layout, norm, newton
         self.max_order, self.graph = max_order, graph
-        self.exponent, self.growth = 2, None
+        self.exponent = 2
+        self.growth: float | None = None
         self.scale: Tensor | None = None  # (1, 1), of Newton's equation, which is c
         self.c = self.jacobian_c = 1.0  # the last c, and that with the last Jacobian
         self.age, self.evaluated = 0, 0  # steps with this Jacobian, and how many there were
@@ -276,7 +279,6 @@ class BDFStepper:
         self.rate: Tensor | None = None
         self.differences: Differences | None = None
         self.past: list[Point] = []  # accepted, the newest first
-        self.tried: Tried | None = None
         self.newton.stale = True
         self.order = 1
         self.steps = 0  # in a row, at this order and not after a rejection
@@ -308,7 +310,7 @@ class BDFStepper:
         return Attempt(y1, after.terms[k + 1].detach() * (formula.error(k) / abs(t1 - t0)))
 
     def diagnose(self) -> Diagnosis:
-        if self.rate is not None and self.tried is None:
+        if self.rate is not None and not hasattr(self, "tried"):
             return rates_diagnosed(self.rate)
         return Diagnosis()
 
@@ -352,7 +354,7 @@ class BDFStepper:
 
     def solve(self, t1: float, psi: Tensor, c: float, guess: Tensor) -> Tensor:
         """y1 = psi + c f(t1, y1), shape (width,)."""
-        n = self.layout.fed_width
+        n = self.layout.state_size
         base, scale = psi[None, :n], self.prepare(c, psi)
         z = self.newton.solve([t1], base.detach(), scale, guess[None, :n].detach())
         z = self.newton.attached([t1], base, scale, z)
@@ -405,9 +407,9 @@ class BDFStepper:
         formula, before, after = self.tried
         most = min(self.max_order, formula.k + 1, len(after.terms) - 2)
         orders = range(max(1, formula.k - 1), most + 1)
-        allowed = self.norm.allowed(before.terms[0], after.terms[0])
+        allowed = self.norm.scale(before.terms[0], after.terms[0])
         errors = [after.terms[m + 1] * formula.error(m) / allowed for m in orders]
-        ratios = self.norm.ratios(*errors)  # synchronises
+        ratios = self.norm.error_ratios(*errors)  # synchronises
         return {
             m: (BIAS * max(ratio, 1e-10)) ** (-1 / (m + 1)) if isfinite(ratio) else 0.0
             for m, ratio in zip(orders, ratios, strict=True)

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
 from ..step import Buffer, Stages, Tape, take_step
 from ..stepper import Attempt, Diagnosis, Rates
 from ..tableau import Tableau
-from ..tolerance import Norm
 from .hermite import Hermite, refined
 from .runge_kutta import RungeKutta
 
@@ -30,7 +30,7 @@ class ExplicitRungeKutta(RungeKutta):
     implicit: ClassVar[bool] = False
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm | None, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm | None, graph: bool, judged: bool = True
     ) -> ExplicitStepper:
         return ExplicitStepper(f, self.tableau, layout, graph, judged)
 
@@ -129,8 +129,8 @@ class RungeKuttaInterpolant:
     t1: float
     y0: Tensor
 
-    def kept(self) -> RungeKuttaInterpolant:
-        return RungeKuttaInterpolant(self.tableau, self.stages.held(), self.t0, self.t1, self.y0)
+    def frozen(self) -> RungeKuttaInterpolant:
+        return RungeKuttaInterpolant(self.tableau, self.stages.frozen(), self.t0, self.t1, self.y0)
 
     def at(self, times: list[float]) -> Tensor:
         dt = self.t1 - self.t0

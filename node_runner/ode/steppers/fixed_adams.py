@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
 from ..stepper import Attempt, Diagnosis, Interpolant, Rates, StepFailed, Stepper, rates_diagnosed
-from ..tolerance import Norm
 from ..transforms import values_of
-from .adams import HistoryPolynomial, RateHistory, adams_weights, scaled_times
+from .adams import HistoryPolynomial, adams_weights, rate_history, scaled_times
 from .hermite import Hermite
 
 __all__ = ["FixedAdams"]
@@ -96,7 +96,7 @@ class FixedAdams:
         return self.order
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> Stepper:
         """Return the stepper of one solve."""
         return FixedAdamsStepper(self, f, layout, graph)
@@ -105,16 +105,17 @@ class FixedAdams:
 class FixedAdamsStepper:
     """One solve: the rates of earlier steps."""
 
+    step: tuple[float, float, Tensor, Tensor]  # the last attempt
+
     def __init__(self, method: FixedAdams, f: Rates, layout: Layout, graph: bool) -> None:
         self.method, self.f, self.layout = method, f, layout
         self.length = max(1, int(method.max_order) - 1)
-        self.history = RateHistory.of(layout, self.length, graph)
+        self.history = rate_history(layout, self.length, graph)
         self.restart()
 
     def restart(self) -> None:
         """Start again with rk4: the history is that of another solution."""
         self.history.clear()
-        self.step: tuple[float, float, Tensor, Tensor] | None = None
         self.used = 0  # rates in the formula of the last step; 0 for one of rk4
         self.evaluated = False  # the newest rate of the history is that of the next step's start
         self.end_rate = False  # the rate ahead is f(t1, y1)
@@ -147,10 +148,10 @@ class FixedAdamsStepper:
         t0, t1, y0, y1 = self.step
         if not self.used:
             self._evaluate_end()
-            end, start = self.history.kept(1)
+            end, start = self.history.frozen(1)
             return Hermite(t0, t1, y0, y1, start, end)
         nodes = scaled_times(self.history.times, t0, t1, self.used)
-        rates = self.history.kept(self.used)  # after that of the iterate before y1
+        rates = self.history.frozen(self.used)  # after that of the iterate before y1
         if not self.method.corrects:
             return HistoryPolynomial(t0, t1, y0, rates[1:], nodes)
         return HistoryPolynomial(t0, t1, y0, rates, (1.0, *nodes))

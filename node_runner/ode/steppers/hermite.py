@@ -8,7 +8,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from ..step import combined
+from ..step import combination
 from ..tableau import Row, hermite_row, polynomial
 
 # Weights of (y1 - y0) / dt, k0 and k1 in the cubic, and of the bump: coefficients of theta, ...
@@ -56,7 +56,7 @@ class Hermite:
         longer.terms = torch.cat([self.terms, torch.stack([first, second])])
         return longer
 
-    def kept(self) -> Hermite:
+    def frozen(self) -> Hermite:
         return self
 
     def at(self, times: list[float]) -> Tensor:
@@ -76,11 +76,12 @@ class Hermite:
         return self._slope((t - self.t0) / self.dt)
 
     def _slope(self, x: float) -> Tensor:
-        return combined(None, self.terms, tuple(derivative(row, x) for row in self.rows), 1.0)
+        weights = tuple(derivative(row, x) for row in self.rows)
+        return combination(self.terms.unbind(), weights, 1.0)
 
     def _combined(self, weights: list[list[float]]) -> Tensor:
-        weights = torch.tensor(weights, dtype=self.y0.dtype, device=self.y0.device)
-        return torch.addmm(self.y0, weights, self.terms, alpha=self.dt)
+        matrix = torch.tensor(weights, dtype=self.y0.dtype, device=self.y0.device)
+        return torch.addmm(self.y0, matrix, self.terms, alpha=self.dt)
 
 
 def refined(path: Hermite, inner: int, reach: Callable[[float], tuple[Tensor, Tensor]]) -> Hermite:

@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..state import Layout
-from ..step import combined
+from ..step import combination, combined
 from ..stepper import Attempt, Diagnosis, Rates, rates_diagnosed
 from ..tableau import Row
-from ..tolerance import Norm
 from ..transforms import refuse_functorch
 from .hermite import Hermite, refined
 from .implicit_tableau import ImplicitTableau
@@ -62,7 +62,7 @@ class ImplicitRungeKutta(RungeKutta):
         return self.tableau.adaptive and not self.fixed
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> ImplicitStepper:
         """A solve by this method; see ``stepper.Method``.
 
@@ -100,6 +100,8 @@ class Taken:
 class ImplicitStepper:
     """One solve: keeps the rate at the end of a step, the Jacobian and the last step taken."""
 
+    taken: Taken  # after the first attempt
+
     def __init__(
         self,
         method: ImplicitRungeKutta,
@@ -114,7 +116,6 @@ class ImplicitStepper:
         self.f, self.layout, self.newton, self.graph = f, layout, newton, graph
         self.again = again
         self.rate: Tensor | None = None  # f where the next step starts
-        self.taken: Taken | None = None
         self.scales: tuple[float, dict[Block, Tensor]] = (0.0, {})
         self.jacobian_at: float | None = None  # the start of the step that it was made for
 
@@ -127,9 +128,13 @@ class ImplicitStepper:
 
     def first_rate(self, t: float, y: Tensor) -> Tensor:
         """f(t, y), kept for the step from there."""
+        return self._start_rate(t, y).detach()
+
+    def _start_rate(self, t: float, y: Tensor) -> Tensor:
+        """f(t, y), shape (width,), evaluated where the step before has not."""
         if self.rate is None:
             self.rate = self._evaluate(0, t, y)
-        return self.rate.detach()
+        return self.rate
 
     def attempt(self, t0: float, t1: float, y: Tensor) -> Attempt:
         """A step from (t0, y) to t1.
@@ -162,7 +167,7 @@ class ImplicitStepper:
         if end is None:
             end = self._evaluate(0, step.t1, step.y1)
         self.taken, self.rate = replace(step, start=start, end=end), end
-        bump = combined(None, step.k, self.tableau.bump, 1.0) if self.tableau.bump else None
+        bump = combination(step.k, self.tableau.bump, 1.0) if self.tableau.bump else None
         path = Hermite(step.t0, step.t1, step.y0, step.y1, start, end, bump)
         return refined(path, self.tableau.inner, self._reach)
 
@@ -178,7 +183,7 @@ class ImplicitStepper:
         self.rate = None
 
     def diagnose(self) -> Diagnosis:
-        if self.taken is not None:
+        if hasattr(self, "taken"):
             return rates_diagnosed(torch.stack(self.taken.k))
         return Diagnosis() if self.rate is None else rates_diagnosed(self.rate)
 
@@ -191,14 +196,14 @@ class ImplicitStepper:
         tableau, dt = self.tableau, t1 - t0
         k: list[Tensor] = []
         z: Tensor | None = None  # the last point
-        for first, end in tableau.blocks:
+        for first, stop in tableau.blocks:
             if tableau.explicit(first):
                 k.append(self._explicit(first, t0, t1, y, k))
                 continue
-            points, rates = self._block((first, end), t0, t1, y, k, z)
+            points, rates = self._block((first, stop), t0, t1, y, k, z)
             k, z = k + rates, points[-1]
         y1 = combined(y, k, tableau.b, dt)
-        if tableau.stiffly_accurate:  # the last point, to the last bit
+        if tableau.stiffly_accurate and z is not None:  # the last point, to the last bit
             y1 = torch.cat([z, y1[len(z) :]]) if len(z) < len(y1) else z
         start = k[0] if tableau.explicit(0) else self.rate
         end = k[-1] if tableau.stiffly_accurate else None
@@ -206,8 +211,7 @@ class ImplicitStepper:
 
     def _explicit(self, stage: int, t0: float, t1: float, y: Tensor, k: list[Tensor]) -> Tensor:
         if stage == 0:
-            self.first_rate(t0, y)
-            return self.rate
+            return self._start_rate(t0, y)
         point = combined(y, k, self.tableau.a[stage], t1 - t0)
         return self._evaluate(stage, self._time(stage, t0, t1), point)
 
@@ -220,10 +224,10 @@ class ImplicitStepper:
         k: list[Tensor],
         z: Tensor | None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Points (m, fed_width) of the stages of a block, and their rates; z is the point before
+        """Points (m, state_size) of the stages of a block, and their rates; z is the point before
         them, None for y.
         """
-        stages, fed, dt = range(*block), self.layout.fed_width, t1 - t0
+        stages, fed, dt = range(*block), self.layout.state_size, t1 - t0
         known = [rate[:fed] for rate in k]
         base = torch.stack([combined(y[:fed], known, self.tableau.a[i], dt) for i in stages])
         times = [self._time(i, t0, t1) for i in stages]
@@ -232,8 +236,7 @@ class ImplicitStepper:
         guess = self._guess(block[0], base, scale, known, y[:fed] if z is None else z)
         rate = None
         if z is None and not self.method.adaptive:
-            self.first_rate(t0, y)
-            rate = self.rate[:fed]
+            rate = self._start_rate(t0, y)[:fed]
         points = self.newton.solve(times, base, scale, guess, rate)
         if self.graph:
             points = self.newton.attached(times, base, scale, points)
@@ -242,21 +245,21 @@ class ImplicitStepper:
 
     @torch.no_grad()
     def _guess(self, stage: int, base: Tensor, scale: Tensor, k: list[Tensor], z: Tensor) -> Tensor:
-        """Points whose rates follow those of the stages before, shape (m, fed_width). With fixed
+        """Points whose rates follow those of the stages before, shape (m, state_size). With fixed
         steps, which may be too long for that, the point of the last stage.
         """
         if not (self.method.adaptive and k):
             return z.expand_as(base)
-        rate = combined(None, k, predictor(self.tableau.c, stage), 1.0)
+        rate = combination(k, predictor(self.tableau.c, stage), 1.0)
         return base + scale.sum(1, keepdim=True) * rate
 
     def _with_quadratures(
         self, stages: range, times: list[float], points: Tensor, rates: Tensor
     ) -> list[Tensor]:
-        """The rates (m, fed_width) of a block, those of quadratures, which are f's, behind them."""
-        if self.layout.width == self.layout.fed_width:
+        """Append the rates of quadratures, f's own, to the rates (m, state_size) of a block."""
+        if self.layout.width == self.layout.state_size:
             return list(rates.unbind())
-        fed, found = self.layout.fed_width, []
+        fed, found = self.layout.state_size, []
         for i, t, point, rate in zip(stages, times, points, rates, strict=True):
             found.append(torch.cat([rate, self._evaluate(i, t, point)[fed:]]))
         return found
@@ -281,10 +284,10 @@ class ImplicitStepper:
     @torch.no_grad()
     def _error(self, dt: float, k: Sequence[Tensor]) -> Tensor:
         """sum_i b_error_i k_i, filtered where the tableau asks for it, shape (width,)."""
-        error = combined(None, [rate.detach() for rate in k], self.tableau.b_error, 1.0)
+        error = combination([rate.detach() for rate in k], self.tableau.b_error or (), 1.0)
         if not self.tableau.filter:
             return error
-        fed = self.layout.fed_width
+        fed = self.layout.state_size
         return torch.cat([self.newton.damped(error[:fed], self.tableau.filter * dt), error[fed:]])
 
 

@@ -12,6 +12,7 @@ from ..tableau import (
     density,
     inner_points,
     rooted_trees,
+    to_tuples,
     vertices,
     weighted,
 )
@@ -54,6 +55,7 @@ class ImplicitTableau:
     bump: Row | None = None
 
     def __post_init__(self) -> None:
+        to_tuples(self)
         s = len(self.b)
         if len(self.c) != s or [len(row) for row in self.a] != [s] * s:
             raise ValueError(
@@ -66,16 +68,16 @@ class ImplicitTableau:
             embedded = [b - e for b, e in zip(self.b, self.b_error, strict=True)]
             check_order("b - b_error", self.a, embedded, self.error_order or self.order - 1)
         if self.bump is not None:
-            self.check_bump()
+            self.check_bump(self.bump)
 
-    def check_bump(self) -> None:
+    def check_bump(self, bump: Row) -> None:
         """The term in theta^4 of an interpolant of order 4 is all that the trees of 4 vertices
         leave; the Hermite cubic has the other powers right by the order of y_new.
         """
         if not (self.explicit(0) and self.stiffly_accurate and self.order in (4, 5)):
             raise ValueError("bump needs the rates at both ends among the stages, and order 4 or 5")
         for tree in (tree for n in range(1, 5) for tree in rooted_trees(n)):
-            value = weighted(self.bump, self.a, tree)
+            value = weighted(bump, self.a, tree)
             expected = 1 / density(tree) if vertices(tree) == 4 else 0.0
             check(f"order condition of bump for the tree {tree}", value, expected)
 

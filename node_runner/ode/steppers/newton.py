@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..dynamo import run_eagerly
+from ..error_norm import ErrorNorm
 from ..errors import OptionError
-from ..gradients.again import Once
+from ..gradients.double_backward import NotDifferentiable
 from ..rhs import without_autocast
 from ..state import Layout
 from ..stepper import Rates, StepFailed
-from ..tolerance import Norm
 from ..transforms import forward_level
 
 Jacobian = Literal["rows", "full"]
@@ -27,7 +27,7 @@ REFUSAL = (
     "not: take an explicit method for gradients of gradients"
 )
 COUPLED = (
-    "solver.jacobian is 'rows', but a row of the batch changes the rate of another (as batch "
+    "jacobian is 'rows', but a row of the batch changes the rate of another (as batch "
     "normalisation or attention over the batch does); choose jacobian='full'"
 )
 KAPPA = 0.03  # of the tolerance that the error of the iteration may take
@@ -48,7 +48,7 @@ class Blocks:
     """
 
     def __init__(self, layout: Layout, jacobian: Jacobian) -> None:
-        shapes, sizes = layout.shapes[: layout.fed], layout.sizes[: layout.fed]
+        shapes, sizes = layout.shapes[: layout.num_entries], layout.sizes[: layout.num_entries]
         batches = {shape[:1] for shape in shapes}
         batched = len(batches) == 1 and max(map(len, shapes)) > 1 and jacobian == "rows"
         self.rows = shapes[0][0] if batched else 1
@@ -56,7 +56,7 @@ class Blocks:
         self.columns = sum(self.sizes)
 
     def split(self, flat: Tensor) -> Tensor:
-        """(..., fed_width) as (..., B, D)."""
+        """(..., state_size) as (..., B, D)."""
         lead = flat.shape[:-1]
         if self.rows == 1 or len(self.sizes) == 1:
             return flat.reshape(*lead, self.rows, self.columns)
@@ -65,7 +65,7 @@ class Blocks:
         return torch.cat([part.reshape(*lead, self.rows, size) for part, size in pairs], dim=-1)
 
     def join(self, rows: Tensor) -> Tensor:
-        """(..., B, D) as (..., fed_width)."""
+        """(..., B, D) as (..., state_size)."""
         lead = rows.shape[:-2]
         if self.rows == 1 or len(self.sizes) == 1:
             return rows.reshape(*lead, -1)
@@ -166,7 +166,7 @@ class Newton:
         self,
         f: Rates,
         layout: Layout,
-        norm: Norm,
+        norm: ErrorNorm,
         jacobian: Jacobian = "rows",
         iterations: int = 10,
         adaptive: bool = True,
@@ -177,19 +177,19 @@ class Newton:
             raise ValueError(f"iterations is {iterations!r}, must be a positive integer")
         self.rates, self.layout, self.blocks = f, layout, Blocks(layout, jacobian)
         self.iterations, self.adaptive = int(iterations), adaptive
-        fed = layout.fed_width
+        fed = layout.state_size
         self.rtol, self.atol = (x[:fed] if x.dim() else x for x in (norm.rtol, norm.atol))
-        self.jacobians: Tensor | None = None  # (m or 1, B, D, D)
+        self.jacobians = torch.empty(0)  # (m or 1, B, D, D), once there is one
         self.stale = True
-        self.factors: tuple[Tensor, Tensor] | None = None
+        self.factors: tuple[Tensor, ...] = ()
         self.scale: Tensor | None = None  # that the factors hold
         self.eta = 1.0
         self.checked = self.blocks.rows == 1
         self.evaluated = self.factored = self.corrections = 0
 
     def f(self, t: float, z: Tensor) -> Tensor:
-        """Rate of the state without quadratures, shape (fed_width,)."""
-        return self.layout.flatten(self.rates(None, t, z)[: self.layout.fed])
+        """Rate of the state without quadratures, shape (state_size,)."""
+        return self.layout.flatten(self.rates(None, t, z)[: self.layout.num_entries])
 
     @torch.no_grad()
     def solve(
@@ -204,10 +204,10 @@ class Newton:
 
         Args:
             times: m times.
-            base, guess: shape (m, fed_width).
+            base, guess: shape (m, state_size).
             scale: dt times the block of a, shape (m, m). The same tensor as in the last call, not
                 an equal one, keeps the factors without a look at the device.
-            rate: f where the step starts, shape (fed_width,): stands for f at the guess of every
+            rate: f where the step starts, shape (state_size,): stands for f at the guess of every
                 stage in a first correction, which is left out where it is not finite.
 
         Raises:
@@ -245,7 +245,7 @@ class Newton:
 
     @torch.no_grad()
     def damped(self, vector: Tensor, scale: float) -> Tensor:
-        """(I - scale J)^-1 vector with the last Jacobian, shape (fed_width,)."""
+        """(I - scale J)^-1 vector with the last Jacobian, shape (state_size,)."""
         if not vector.numel():
             return vector
         rows = self.blocks.split(vector)
@@ -483,7 +483,7 @@ class Solution(torch.autograd.Function):
         with without_autocast(z.device), torch.no_grad():
             matrix = exact_matrix(equations, z)
             column = torch.linalg.solve(matrix.mT, equations.column(gradient.detach()))
-        return Once.apply(REFUSAL, -equations.vectors(column), z)[0], None, None
+        return NotDifferentiable.apply(REFUSAL, -equations.vectors(column), z)[0], None, None
 
 
 def exact_matrix(equations: Equations, z: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..error_norm import ErrorNorm
 from ..errors import changed_in_place, unknown_name
-from ..gradients.again import Once
+from ..gradients.double_backward import NotDifferentiable
 from ..state import Layout
 from ..step import version
 from ..stepper import Attempt, Diagnosis, Rates, StepFailed
-from ..tolerance import Norm
 from ..transforms import refuse_functorch, refuse_tangents
 
 __all__ = ["SciPy"]
@@ -69,7 +69,7 @@ class SciPy:
         return f"scipy_solver {self.solver}"
 
     def start(
-        self, f: Rates, layout: Layout, norm: Norm, graph: bool, judged: bool = True
+        self, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool, judged: bool = True
     ) -> SciPyStepper:
         """A solve by this method; see ``stepper.Method``."""
         refuse_functorch(self.name, OTHER)
@@ -79,9 +79,12 @@ class SciPy:
 class SciPyStepper:
     """One solve; keeps SciPy's answer to the last step."""
 
-    def __init__(self, method: SciPy, f: Rates, layout: Layout, norm: Norm, graph: bool) -> None:
+    answer: SciPyInterpolant  # after the first attempt
+
+    def __init__(
+        self, method: SciPy, f: Rates, layout: Layout, norm: ErrorNorm, graph: bool
+    ) -> None:
         self.method, self.f, self.layout, self.norm, self.graph = method, f, layout, norm, graph
-        self.found: SciPyInterpolant | None = None
         self.uses: list[Tensor] = []  # what a gradient would have to go through
 
     def first_rate(self, t: float, y: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ class SciPyStepper:
         """
         refuse_tangents(self.method.name, y, instead=OTHER)
         self.uses = [y] if self.graph and y.requires_grad else []
-        self.found = SciPyInterpolant(self, None, y.detach())
+        self.answer = SciPyInterpolant(self, None, y.detach())
         return Attempt(self.refusing(self._solve(t0, t1, y.detach()) if y.numel() else y), None)
 
     def _solve(self, t0: float, t1: float, y: Tensor) -> Tensor:
@@ -117,7 +120,7 @@ class SciPyStepper:
                 "evaluations): take a larger rtol and atol, or solver='Radau' if the problem is "
                 "stiff"
             )
-        self.found.sol = answer.sol
+        self.answer.sol = answer.sol
         return torch.from_numpy(answer.y[:, -1].copy()).to(y)
 
     def rate(self, t: float, y: Tensor) -> Tensor:
@@ -137,7 +140,7 @@ class SciPyStepper:
 
     def refusing(self, y: Tensor) -> Tensor:
         """y, whose gradient says that there is none."""
-        return Once.apply(REFUSAL, y.detach(), *self.uses)[0] if self.uses else y
+        return NotDifferentiable.apply(REFUSAL, y.detach(), *self.uses)[0] if self.uses else y
 
     def accept(self) -> None:
         """Nothing is carried over."""
@@ -145,7 +148,7 @@ class SciPyStepper:
     restart = accept
 
     def interpolant(self) -> SciPyInterpolant:
-        return self.found
+        return self.answer
 
     def diagnose(self) -> Diagnosis:
         return Diagnosis()
@@ -163,7 +166,7 @@ class SciPyInterpolant:
     def __init__(self, stepper: SciPyStepper, sol: Any, y0: Tensor) -> None:
         self.stepper, self.sol, self.y0 = stepper, sol, y0
 
-    def kept(self) -> SciPyInterpolant:
+    def frozen(self) -> SciPyInterpolant:
         return self
 
     def at(self, times: list[float]) -> Tensor:

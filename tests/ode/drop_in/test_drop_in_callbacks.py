@@ -6,7 +6,17 @@ import warnings
 
 import pytest
 import torch
-from drop_in_cases import ADAPTIVE, DTYPE, FIXED, FORWARDS, SCIPY, TIMES, Field, decay, start
+from support.ode.drop_in_cases import (
+    ADAPTIVE,
+    DTYPE,
+    FIXED,
+    FORWARDS,
+    SCIPY,
+    TIMES,
+    Field,
+    decay,
+    start,
+)
 from torch import nn
 
 from node_runner.ode.torchdiffeq import odeint, odeint_adjoint

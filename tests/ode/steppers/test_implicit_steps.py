@@ -8,8 +8,8 @@ from math import log2
 
 import pytest
 import torch
-from implicit_cases import Solve, robertson, smooth, van_der_pol
 from scipy.integrate import solve_ivp
+from support.ode.steps import begin, robertson, smooth, solve, van_der_pol
 from torch.autograd import gradcheck
 
 from node_runner.ode import Solver, methods
@@ -20,27 +20,31 @@ from node_runner.ode.steppers.hermite import Hermite, refined
 
 NAMES = [name for name in methods.names() if get(name).implicit and get(name).one_step]
 ADAPTIVE = [name for name in NAMES if get(name).adaptive]
-INTERPOLANT = {
-    1: 1,
-    2: 2,
-    3: 3,
-    4: 4,
-    5: 4,
-    6: 5,
-}  # order of the interpolant, by that of the method
+# Order of the interpolant, by that of the method.
+INTERPOLANT = {1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 5}
 PAST_THE_END = ["kvaerno5"]
 Y0 = torch.tensor([[0.3, 1.0], [0.5, -0.2]], dtype=torch.float64)
 
 
+def fixed(name, f, y0, end, steps, **options):
+    """The end of so many equal steps, solved to rounding."""
+    return solve(name, f, y0, (0.0, end), step_size=end / steps, inside=False, **options).final
+
+
+def adaptive(name, f, y0, end, tol=1e-6, first=1e-4, **options):
+    options = {"tol": tol, "atol": 1e-3 * tol, "first_step": first, "inside": False} | options
+    return solve(name, f, y0, (0.0, end), **options)
+
+
 @cache
 def reference(end):
-    return Solve(get("gauss6"), smooth, Y0).fixed(end, 24)
+    return fixed("gauss6", smooth, Y0, end, 24)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_observed_order(name):
     method, exact = get(name), reference(1.5)
-    errors = [(Solve(method, smooth, Y0).fixed(1.5, n) - exact).norm().item() for n in (8, 16)]
+    errors = [(fixed(name, smooth, Y0, 1.5, n) - exact).norm().item() for n in (8, 16)]
     assert log2(errors[0] / errors[1]) > method.order - 0.5
 
 
@@ -48,9 +52,8 @@ def test_observed_order(name):
 def test_order_and_slope_of_the_interpolant(name):
     method, errors = get(name), []
     for steps in (4, 8):
-        solve = Solve(method, smooth, Y0)
-        solve.fixed(0.5, steps, dense=True)
-        middle = solve.interpolants[steps // 2]
+        found = solve(name, smooth, Y0, (0.0, 0.5), step_size=0.5 / steps)
+        middle = found.steps[steps // 2].inside
         t = middle.t0 + 0.3 * middle.dt
         errors.append((middle.at([t])[0] - reference(t)).norm().item())
         change = middle.at([t + 1e-5, t - 1e-5])
@@ -121,24 +124,19 @@ def scipy_end(f, y0, end):
 def test_robertson(name, most):
     """To the tolerance, with few evaluations a step and few Jacobians."""
     y0 = [1.0, 0.0, 0.0]
-    solve = Solve(get(name), robertson, torch.tensor([y0], dtype=torch.float64))
-    y = solve.adaptive(40.0)
+    y, counts, _, stepper = adaptive(name, robertson, torch.tensor([y0]).double(), 40.0)
     exact = scipy_end(robertson, y0, 40.0)
     assert ((y - exact) / exact).abs().max() < 1e-5
-    counts, newton = solve.counts, solve.stepper.newton
     assert counts.accepted < 80
     assert counts.nfe < most * (counts.accepted + counts.rejected)
-    assert newton.evaluated < counts.accepted + 1
+    assert stepper.newton.evaluated < counts.accepted + 1
 
 
 def test_van_der_pol_past_a_jump():
     y0 = [1.1, -0.05]
-    solve = Solve(
-        get("radau_iia5"), van_der_pol, torch.tensor([y0], dtype=torch.float64), tolerance=1e-4
-    )
-    y = solve.adaptive(10.0)
-    assert torch.allclose(y, scipy_end(van_der_pol, y0, 10.0), rtol=1e-2)
-    assert solve.counts.accepted < 200
+    found = adaptive("radau_iia5", van_der_pol, torch.tensor([y0]).double(), 10.0, tol=1e-4)
+    assert torch.allclose(found.final, scipy_end(van_der_pol, y0, 10.0), rtol=1e-2)
+    assert found.counts.accepted < 200
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
@@ -150,10 +148,9 @@ def test_a_stiff_decay_is_followed_with_long_steps(name):
     def f(t, y):
         return -1e6 * (y - torch.cos(t)) - torch.sin(t)
 
-    solve = Solve(get(name), f, torch.ones(1, 1, dtype=torch.float64), tolerance=1e-5)
-    y = solve.adaptive(3.0, first=0.01)
+    y, counts, *_ = adaptive(name, f, torch.ones(1, 1).double(), 3.0, tol=1e-5, first=0.01)
     assert abs(y.item() - torch.cos(torch.tensor(3.0)).item()) < 1e-4
-    assert solve.counts.accepted + solve.counts.rejected < 120
+    assert counts.accepted + counts.rejected < 120
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,7 +162,7 @@ def test_gradient_is_that_of_the_steps(name):
         def f(t, y):
             return smooth(t, y) * w, (y[:, 0] * w,)
 
-        return Solve(get(name), f, y0, [quadrature], graph=True).fixed(0.6, 2)
+        return fixed(name, f, y0, 0.6, 2, quadratures=[quadrature], graph=True)
 
     w = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     assert gradcheck(end, (Y0.clone().requires_grad_(), w), fast_mode=True)
@@ -177,17 +174,17 @@ def test_gradient_of_controlled_steps(name):
     and where no gradient is wanted there is no graph.
     """
     y0 = Y0.clone().requires_grad_()
-    y = Solve(get(name), smooth, y0, tolerance=1e-7, graph=True).adaptive(0.3, 0.05)
+    y = adaptive(name, smooth, y0, 0.3, 1e-7, 0.05, graph=True).final
     (found,) = torch.autograd.grad(y.sum(), y0)
-    exact = Solve(get("gauss6"), smooth, y0, graph=True).fixed(0.3, 4)
+    exact = fixed("gauss6", smooth, y0, 0.3, 4, graph=True)
     (expected,) = torch.autograd.grad(exact.sum(), y0)
     assert torch.allclose(found, expected, rtol=1e-5)
-    assert not Solve(get(name), smooth, y0).adaptive(0.1, 0.05).requires_grad
+    assert not adaptive(name, smooth, y0, 0.1, first=0.05).final.requires_grad
 
 
 def test_gradient_cannot_be_differentiated_again():
     y0 = Y0.clone().requires_grad_()
-    y = Solve(get("kvaerno3"), smooth, y0, graph=True).fixed(0.2, 2)
+    y = fixed("kvaerno3", smooth, y0, 0.2, 2, graph=True)
     (once,) = torch.autograd.grad(y.sum(), y0, create_graph=True)
     with pytest.raises(NotImplementedError, match="cannot be differentiated again"):
         torch.autograd.grad(once.sum(), y0)
@@ -195,10 +192,7 @@ def test_gradient_cannot_be_differentiated_again():
 
 @pytest.mark.parametrize("name", ["kvaerno5", "gauss4"])
 def test_rows_take_the_steps_of_the_full_jacobian(name):
-    ends = [
-        Solve(replace(get(name), jacobian=jacobian), smooth, Y0).fixed(1.0, 5)
-        for jacobian in ("rows", "full")
-    ]
+    ends = [fixed(name, smooth, Y0, 1.0, 5, jacobian=jacobian) for jacobian in ("rows", "full")]
     assert torch.allclose(*ends, rtol=1e-13)
 
 
@@ -206,8 +200,9 @@ def test_rows_take_the_steps_of_the_full_jacobian(name):
 def test_quadratures_are_integrated_beside_the_state(name):
     """With the order of the method, and without a say in the state's steps."""
     start = Quadrature(torch.zeros((), dtype=torch.float64))
-    with_q = Solve(get(name), lambda t, y: (smooth(t, y), [smooth(t, y).sum()]), Y0, [start])
-    y, alone = with_q.fixed(0.2, 3), Solve(get(name), smooth, Y0).fixed(0.2, 3)
+    with_q = lambda t, y: (smooth(t, y), [smooth(t, y).sum()])  # noqa: E731
+    y = fixed(name, with_q, Y0, 0.2, 3, quadratures=[start])
+    alone = fixed(name, smooth, Y0, 0.2, 3)
     assert torch.equal(y[:4], alone)
     assert y[4].item() == pytest.approx((alone - Y0.reshape(-1)).sum().item(), abs=1e-12)
 
@@ -220,7 +215,7 @@ def test_f_is_not_evaluated_past_the_end(name):
         seen.append(float(t))
         return smooth(t, y)
 
-    Solve(get(name), f, Y0).fixed(0.7, 7)
+    fixed(name, f, Y0, 0.7, 7)
     assert min(seen) >= 0.0
     assert (max(seen) <= 0.7) != (name in PAST_THE_END)
 
@@ -228,33 +223,37 @@ def test_f_is_not_evaluated_past_the_end(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_first_rate_and_rates_at_the_ends_are_not_evaluated_twice(name):
     """And a step that is tried again from the same start is the same."""
-    solve = Solve(get(name), smooth, Y0)
-    stepper = solve.start(fixed=True)
-    rate = stepper.first_rate(0.0, solve.y)
+    calls = []
+
+    def counted(t, y):
+        calls.append(t)
+        return smooth(t, y)
+
+    stepper, y = begin(replace(get(name), fixed=True), counted, Y0)
+    rate = stepper.first_rate(0.0, y)
     assert torch.allclose(rate, smooth(torch.tensor(0.0), Y0).reshape(-1))
-    before = solve.counts.nfe
-    stepper.attempt(0.0, 0.4, solve.y)
-    short = stepper.attempt(0.0, 0.1, solve.y).y1
-    tried = solve.counts.nfe
-    fresh = Solve(get(name), smooth, Y0).fixed(0.1, 1)
-    assert torch.allclose(short, fresh, rtol=1e-12)
+    before = len(calls)
+    stepper.attempt(0.0, 0.4, y)
+    short = stepper.attempt(0.0, 0.1, y).y1
+    tried = len(calls)
+    assert torch.allclose(short, fixed(name, smooth, Y0, 0.1, 1), rtol=1e-12)
     stepper.accept()
     stepper.interpolant()
-    ends = solve.counts.nfe - tried
+    ends = len(calls) - tried
     if get(name).tableau.inner:
         assert ends > 1
     else:
         assert ends == (0 if get(name).tableau.stiffly_accurate else 1)
     stepper.first_rate(0.1, short)
-    assert solve.counts.nfe == tried + ends and before == 1
+    assert len(calls) == tried + ends and before == 1
     stepper.restart()
     stepper.first_rate(0.1, short)
-    assert solve.counts.nfe == tried + ends + 1
+    assert len(calls) == tried + ends + 1
 
 
 def test_a_step_that_has_no_solution_fails_by_name():
     f = lambda t, y: 1 + y**2  # noqa: E731
-    stepper = Solve(get("implicit_euler"), f, torch.ones(1, 1)).start()
+    stepper, _ = begin("implicit_euler", f, torch.ones(1, 1))
     with pytest.raises(StepFailed, match="did not converge .*t=1"):
         stepper.attempt(0.0, 1.0, torch.ones(1))
 
@@ -264,10 +263,10 @@ def test_float32_and_inference_mode(name):
     """A solve in inference mode leaves nothing behind that a later one with a graph trips over."""
     y0 = Y0.float()
     with torch.inference_mode():
-        y = Solve(get(name), smooth, y0, tolerance=1e-4).adaptive(0.5, 0.1)
+        y = adaptive(name, smooth, y0, 0.5, 1e-4, 0.1).final
     assert torch.allclose(y, reference(0.5).float(), atol=1e-3)
     y0.requires_grad_()
-    y = Solve(get(name), smooth, y0, tolerance=1e-4, graph=True).adaptive(0.5, 0.1)
+    y = adaptive(name, smooth, y0, 0.5, 1e-4, 0.1, graph=True).final
     assert torch.autograd.grad(y.sum(), y0)[0].isfinite().all()
 
 
@@ -276,10 +275,8 @@ def test_a_row_costs_what_a_batch_does(draw):
     counts = []
     for rows in (1, 50):
         y0 = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64).expand(rows, -1)
-        solve = Solve(get("kvaerno5"), robertson, y0, tolerance=1e-4)
-        solve.adaptive(1.0)
-        newton = solve.stepper.newton
-        counts.append((solve.counts.accepted, solve.counts.nfe - (rows > 1), newton.evaluated))
+        _, cost, _, stepper = adaptive("kvaerno5", robertson, y0, 1.0, 1e-4)
+        counts.append((cost.accepted, cost.nfe - (rows > 1), stepper.newton.evaluated))
     assert counts[0] == counts[1]
 
 

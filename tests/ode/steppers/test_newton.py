@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.autograd import forward_ad, gradcheck
 
+from node_runner.ode.error_norm import ErrorNorm
 from node_runner.ode.rhs import Rhs
 from node_runner.ode.state import Layout, Quadrature, RightSide
 from node_runner.ode.stats import Counts
 from node_runner.ode.stepper import StepFailed
 from node_runner.ode.steppers.newton import Equations, Newton
-from node_runner.ode.tolerance import Norm
 
 TIMES, SCALE = [0.1, 0.2], [[0.02, -0.005], [0.03, 0.01]]
 
@@ -38,7 +38,7 @@ def newton(f, state, quadratures=(), rtol=1e-6, **options):
     layout = Layout(state, quadratures)
     counts = Counts()
     right = RightSide(Rhs(f, torch.device("cpu")), layout, counts)
-    norm = Norm(layout, rtol, rtol, [1.0] * len(layout.sizes))
+    norm = ErrorNorm(layout, rtol, rtol, [1.0] * len(layout.sizes))
     return Newton(right, layout, norm, **options), counts
 
 

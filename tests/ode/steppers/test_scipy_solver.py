@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from ode_problems import logistic, logistic_exact
+from support.ode.problems import logistic, logistic_exact
 
 from node_runner.ode import Adjoint, Solver, SolverError
 from node_runner.ode.steppers import scipy

@@ -1,4 +1,4 @@
-"""Events: when a condition on time and state changes its sign."""
+"""Solves that end at an event: a change of sign of a condition on time and state."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .condition import as_numbers, with_slope
-from .dynamo import run_eagerly
-from .errors import GrazingError
-from .gradients.again import FirstOrder
-from .problem import Problem
-from .protocol import Solves
-from .recording import KeptStep, Recording, read, record
-from .state import Layout, State
-from .stats import Stats
-from .times import NO_SECOND
-from .transforms import forward_level, refuse_tangents
-from .watch import Watch
+from ..dynamo import run_eagerly
+from ..errors import GrazingError
+from ..gradients.double_backward import FirstDerivativeOnly
+from ..problem import Problem
+from ..protocol import SolverProtocol
+from ..recording import StepRecorder, StoredStep, read, record
+from ..state import Layout, State
+from ..stats import Stats
+from ..time_gradients import NO_SECOND_DERIVATIVES
+from ..transforms import forward_level, refuse_tangents
+from .condition import to_numbers, value_and_slope
+from .detection import EventDetector
 
 DIRECTIONS = ("up", "down", "either")
 
 
 @dataclass(frozen=True)
 class Event:
-    """A condition g that is watched for a change of its sign; zero is a sign of its own.
+    """A condition g whose change of sign ends a solve; zero is a sign of its own.
 
     g may be one-sided, such as relu(y - c), an integer, or boolean, such as y > c: False counts as
     negative. It may jump.
@@ -51,7 +51,7 @@ class Event:
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(
-                f"Event direction is {self.direction!r}, must be one of {', '.join(DIRECTIONS)}"
+                f"direction is {self.direction!r}, must be one of {', '.join(DIRECTIONS)}"
             )
 
     def happens(self, before: float, after: float) -> bool:
@@ -65,7 +65,7 @@ class Event:
 
 @dataclass(frozen=True)
 class _Conditions:
-    """The conditions of several events, as ``Watch`` evaluates them."""
+    """The conditions of several events, as ``EventDetector`` evaluates them."""
 
     events: Sequence[Event]
     layout: Layout
@@ -74,29 +74,29 @@ class _Conditions:
     def count(self) -> int:
         return len(self.events)
 
-    def values(self, t: Tensor, y: Tensor, wanted: Sequence[int]) -> Tensor:
-        """Shape (len(wanted),).
+    def evaluate(self, t: Tensor, y: Tensor, indices: Sequence[int]) -> Tensor:
+        """Return the conditions of ``indices`` at (t, y), shape (len(indices),).
 
         Raises:
             ValueError: for anything but one number.
         """
         dtype = torch.promote_types(y.dtype, t.dtype)
         found = []
-        for e in wanted:
+        for e in indices:
             g = self.events[e].condition(t, self.layout.state(y))
             if not isinstance(g, Tensor) or g.numel() != 1:
                 seen = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
                 raise ValueError(
-                    f"the condition of {self.label(e)} returned {seen}, must be a tensor of one "
-                    "element: reduce over the batch, for example by min()"
+                    f"the condition of {self.event_label(e)} returned {seen}, must be a tensor of "
+                    "one element: reduce over the batch, for example by min()"
                 )
-            found.append(as_numbers(g.reshape(()), dtype))
+            found.append(to_numbers(g.reshape(()), dtype))
         return torch.stack(found)
 
     def happens(self, e: int, before: float, after: float) -> bool:
         return self.events[e].happens(before, after)
 
-    def label(self, e: int) -> str:
+    def event_label(self, e: int) -> str:
         return f"event {e}" + (f" ({self.events[e].name})" if self.events[e].name else "")
 
 
@@ -148,7 +148,7 @@ class EventSolution:
 
 
 def solve_until(
-    solver: Solves,
+    solver: SolverProtocol,
     problem: Problem,
     events: Event | Callable | Sequence[Event | Callable],
     t0: float | Tensor,
@@ -162,45 +162,52 @@ def solve_until(
     """
     conditions = _Conditions(as_events(events), problem.layout)
     kind = t0 if isinstance(t0, Tensor) and t0.is_floating_point() else problem.y0
-    watch = Watch(conditions, problem.layout, kind.dtype)
-    recording = Recording(solver, watch, "states" if torch.is_grad_enabled() else "last")
+    detector = EventDetector(conditions, problem.layout, kind.dtype)
+    recording = StepRecorder(solver, detector, "states" if torch.is_grad_enabled() else "last")
     differentiable = record(solver, recording, problem)
     start, end = problem.ts
-    if watch.index is None:
+    if detector.t is None:
         time = torch.as_tensor(t_end, dtype=kind.dtype, device=kind.device).reshape(())
     else:
-        end = watch.t if watch.t != start else nextafter(start, end)
+        end = detector.t if detector.t != start else nextafter(start, end)
         time = torch.full((), end, dtype=kind.dtype, device=kind.device)
     flat = read(solver, recording, replace(problem, ts=[start, end]), differentiable)[0]
     if forward_level():
         seen = [flat]
-        if watch.index is not None:
-            seen.append(conditions.values(time, flat, [watch.index]))
+        if detector.index is not None:
+            seen.append(conditions.evaluate(time, flat, [detector.index]))
         refuse_tangents("a solve to an event", *seen, instead="torch.autograd.grad")
     if differentiable:
         step = recording.steps[-1]
-        if watch.index is not None:
-            time = crossing(watch, step, flat, time)
+        if detector.index is not None:
+            time = crossing(detector, step, flat, time)
         if time.requires_grad:
             moved = flat + step.slope(end) * (time - time.detach()).to(flat)
-            flat = FirstOrder.apply(NO_SECOND.format("end is an event or"), moved)
-    return EventSolution(time, problem.layout.copies(flat), watch.index, problem.stats)
+            flat = FirstDerivativeOnly.apply(
+                NO_SECOND_DERIVATIVES.format("end is an event or"), moved
+            )
+    return EventSolution(time, problem.layout.copies(flat), detector.index, problem.stats)
 
 
-def crossing(watch: Watch, step: KeptStep, flat: Tensor, t: Tensor) -> Tensor:
+def crossing(detector: EventDetector, step: StoredStep, flat: Tensor, t: Tensor) -> Tensor:
     """The time of the event, with the gradient that the implicit function theorem gives it where
     the solution or the condition has one.
     """
-    e, conditions = watch.index, watch.conditions
-    if not flat.requires_grad and not conditions.values(t, flat, [e]).requires_grad:
+    e, at, conditions = detector.index, detector.t, detector.conditions
+    if e is None or at is None:
+        return t
+    if not flat.requires_grad and not conditions.evaluate(t, flat, [e]).requires_grad:
         return t
     y = flat if flat.requires_grad else flat.detach().requires_grad_()
-    g, rate = with_slope(
-        lambda t, y: conditions.values(t, y, [e])[0], watch.time(watch.t), y, step.slope(watch.t)
+    g, rate = value_and_slope(
+        lambda t, y: conditions.evaluate(t, y, [e])[0],
+        detector.time(at),
+        y,
+        step.slope(at),
     )  # synchronises, as the search has
-    least = torch.finfo(y.dtype).eps ** 0.5 * watch.typical[e]
-    time = EventTime.apply(t, g, y, rate, least, f"{conditions.label(e)}, t={watch.t:.6g},")
-    return FirstOrder.apply(NO_SECOND.format("end is an event or"), time)
+    least = torch.finfo(y.dtype).eps ** 0.5 * detector.typical[e]
+    time = EventTime.apply(t, g, y, rate, least, f"{conditions.event_label(e)}, t={at:.6g},")
+    return FirstDerivativeOnly.apply(NO_SECOND_DERIVATIVES.format("end is an event or"), time)
 
 
 class EventTime(torch.autograd.Function):
@@ -226,7 +233,7 @@ class EventTime(torch.autograd.Function):
         return None, -gradient.to(ctx.like) / ctx.rate, None, None, None, None
 
 
-def as_events(events: Event | Callable | Sequence[Event | Callable]) -> list[Event]:
+def as_events(events: Any) -> list[Event]:
     """A list of events, whatever form they were given in."""
     given = events if isinstance(events, (list, tuple)) else [events]
     if not given or not all(isinstance(each, Event) or callable(each) for each in given):

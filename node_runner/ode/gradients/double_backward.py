@@ -1,4 +1,4 @@
-"""Gradients of gradients: what lets them be taken, and what refuses them by name."""
+"""Second derivatives: their graph where they are right, an error by name where not."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-class Alias:
-    """A second name for a tensor x, at which a gradient with a graph of its own is taken.
+class GradientAlias:
+    """An alias of x used to take a gradient without double-counting paths through x.
 
     ``autograd.grad`` with x and a parameter that x itself depends on would follow the path through
     x as well, and count it twice, since the caller's graph goes on from the gradient in x. Inside
@@ -20,7 +20,9 @@ class Alias:
 
     def __init__(self, x: Tensor) -> None:
         self.closed = False
-        self.tensor = Pass.apply(self, x) if x.requires_grad else x.detach().requires_grad_()
+        self.tensor = (
+            _GatedIdentity.apply(self, x) if x.requires_grad else x.detach().requires_grad_()
+        )
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -32,11 +34,11 @@ class Alias:
             self.closed = False
 
 
-class Pass(torch.autograd.Function):
+class _GatedIdentity(torch.autograd.Function):
     """The identity, whose gradient an alias may stop."""
 
     @staticmethod
-    def forward(ctx: Any, alias: Alias, x: Tensor) -> Tensor:
+    def forward(ctx: Any, alias: GradientAlias, x: Tensor) -> Tensor:
         ctx.alias = alias
         return x.view_as(x)
 
@@ -45,10 +47,10 @@ class Pass(torch.autograd.Function):
         return None, None if ctx.alias.closed else gradient
 
 
-class Once(torch.autograd.Function):
+class NotDifferentiable(torch.autograd.Function):
     """Tensors, as they are, that refuse to be differentiated.
 
-    ``Once.apply(reason, *tensors)`` returns them; a derivative through them raises
+    ``NotDifferentiable.apply(reason, *tensors)`` returns them; a derivative through them raises
     NotImplementedError with that reason.
     """
 
@@ -71,11 +73,11 @@ class Once(torch.autograd.Function):
         raise NotImplementedError(ctx.reason)
 
 
-class FirstOrder(torch.autograd.Function):
+class FirstDerivativeOnly(torch.autograd.Function):
     """The identity, whose gradient refuses to be differentiated.
 
-    ``FirstOrder.apply(reason, tensor)``: the first derivative is as ever; one of that raises
-    NotImplementedError with that reason, where it would be wrong.
+    ``FirstDerivativeOnly.apply(reason, tensor)``: its first derivative is unchanged; a second one,
+    which would be wrong, raises NotImplementedError with that reason.
     """
 
     generate_vmap_rule = True
@@ -94,7 +96,7 @@ class FirstOrder(torch.autograd.Function):
         if not torch.is_grad_enabled():
             return None, gradient
         # With the tensor beside it, so that it is a part of the graph.
-        return None, Once.apply(ctx.reason, gradient, ctx.saved_tensors[0])[0]
+        return None, NotDifferentiable.apply(ctx.reason, gradient, ctx.saved_tensors[0])[0]
 
     @staticmethod
     def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:

@@ -1,38 +1,41 @@
-"""Detection of events while a solve runs."""
+"""Search for events in the steps of a running solve."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import isnan
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from .bracket import Bracket
+from ..integration import Integration, Step
+from ..state import Layout
 from .condition import slopes
-from .loop import Path, Step
-from .state import Layout
+from .root_finding import Bracket
 
-PLACES = (0.25, 0.5, 0.75, 1.0)  # of a step, where conditions are looked at
-OWN = 32.0  # units of rounding after the start within which a zero is the start's own
+SAMPLE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # fractions of a step where conditions are evaluated
+START_ROUNDING = 32.0  # units of rounding after the start within which a zero is ignored
 EPSILON = torch.finfo(torch.float64).eps  # of times, which are Python floats
-MISREAD = 1.0  # defect of the interpolant, over the tolerance, beyond which a step is retaken
-RETAKEN = 100  # steps of a solve at most
+MAX_DEFECT = 1.0  # defect of the interpolant, over the tolerance, beyond which a step is retaken
+MAX_RETAKEN = 100  # steps of a solve at most
 
 
-class Conditions(Protocol):
-    """What events are looked for by."""
+class EventConditions(Protocol):
+    """The conditions of a list of events."""
 
-    count: int
+    @property
+    def count(self) -> int: ...
 
-    def values(self, t: Tensor, y: Tensor, wanted: Sequence[int]) -> Tensor:
-        """The conditions ``wanted`` at a 0-dim time and a flat state, shape (len(wanted),)."""
+    def evaluate(self, t: Tensor, y: Tensor, indices: Sequence[int]) -> Tensor:
+        """Return the conditions of ``indices`` at a 0-dim time and a flat state, shape
+        (len(indices),).
+        """
 
     def happens(self, e: int, before: float, after: float) -> bool:
         """Whether condition ``e`` has changed its sign, in its direction. Zero counts as a sign."""
 
-    def label(self, e: int) -> str:
+    def event_label(self, e: int) -> str:
         """Name of condition ``e`` for messages."""
 
 
@@ -48,13 +51,20 @@ class ConditionIsNaN(ValueError):
         self.label, self.t = label, t
 
 
-class Stretch(Protocol):
-    """One accepted step, as events are looked for in it."""
+class StepView(Protocol):
+    """An accepted step in which events are searched."""
 
-    t0: float
-    t1: float
-    y0: Tensor
-    y1: Tensor
+    @property
+    def t0(self) -> float: ...
+
+    @property
+    def t1(self) -> float: ...
+
+    @property
+    def y0(self) -> Tensor: ...
+
+    @property
+    def y1(self) -> Tensor: ...
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside, shape (len(times), width)."""
@@ -63,7 +73,10 @@ class Stretch(Protocol):
         """Its derivative at t, shape (width,)."""
 
 
-class Watch:
+AnyStep = TypeVar("AnyStep", bound=StepView)
+
+
+class EventDetector:
     """Looks at each step for the first event in it: at the conditions at a few places of the step,
     read together from the device, and between two of them by closing brackets.
 
@@ -82,7 +95,7 @@ class Watch:
         typical: for each event the largest |g| seen in the last step, over its length.
     """
 
-    def __init__(self, conditions: Conditions, layout: Layout, dtype: torch.dtype) -> None:
+    def __init__(self, conditions: EventConditions, layout: Layout, dtype: torch.dtype) -> None:
         self.conditions, self.layout, self.dtype = conditions, layout, dtype
         self.last: list[float] | None = None  # g at the end of the step before; zero keeps a sign
         self.resting = [False] * conditions.count  # whether it was zero there
@@ -92,15 +105,17 @@ class Watch:
         self.typical: list[float] = []
 
     @torch.no_grad()
-    def __call__(self, step: Stretch) -> bool | None:
+    def __call__(self, step: StepView) -> bool | None:
         """Whether an event has happened in the step; None where its states are not finite."""
         everyone = list(range(self.conditions.count))
         first = self.last is None
-        places = [0.0, self.just_after(step), *PLACES] if first else list(PLACES)
+        places = (
+            [0.0, self.just_after(step), *SAMPLE_FRACTIONS] if first else list(SAMPLE_FRACTIONS)
+        )
         rows = self.values(step, places, [everyone] * len(places))
         if rows is None:
             return None
-        if not first:
+        if self.last is not None:
             places, rows = [0.0, *places], [self.last, *rows]
         columns = [list(column) for column in zip(*rows, strict=True)]
         self.typical = [max(map(abs, g)) / abs(step.t1 - step.t0) for g in columns]
@@ -133,7 +148,53 @@ class Watch:
         """Go on after the step just looked at."""
         self.last, self.resting = self.next
 
-    def just_after(self, step: Stretch) -> float:
+    def steps(
+        self,
+        integration: Integration,
+        advance: Callable[[Integration], Iterator[Step]],
+        view: Callable[[Step], AnyStep],
+    ) -> Iterator[AnyStep]:
+        """Yield accepted steps up to and including the one with the first event.
+
+        A step with an event that crosses a discontinuity of f is taken again, halved until it does
+        not.
+
+        Args:
+            integration: Integration in progress.
+            advance: Takes the steps of the integration.
+            view: Makes of a step what is searched and yielded.
+
+        Raises:
+            SolverError: if the solution inside a step is not finite.
+        """
+        adaptive = integration.method.adaptive
+        end, num_retaken = integration.t, 0  # steps up to ``end`` are taken again
+        while True:
+            for step in advance(integration):
+                seen = view(step)
+                happened = self(seen)
+                if happened is None:
+                    integration.fail("the solution inside the step is not finite")
+                t = step.t1 if self.t is None or not happened else self.t
+                if adaptive and (happened or (end - step.t0) * integration.direction > 0):
+                    if num_retaken < MAX_RETAKEN and crosses_discontinuity(integration, seen, t):
+                        break
+                self.accept()
+                yield seen
+                if happened:
+                    return
+            else:
+                return
+            if end == step.t0 or (t - end) * integration.direction > 0:
+                end = t
+            num_retaken += 1
+            integration.counts.accepted -= 1
+            integration.counts.rejected += 1
+            integration.stops = (*integration.stops, step.t0 + (t - step.t0) / 2)
+            self.index = None
+            integration.stepper.restart()
+
+    def just_after(self, step: StepView) -> float:
         """A place before which the start cannot be told from its rounding: that of time, or that of
         a state which changes by its own size in |y| / |y'|.
         """
@@ -143,10 +204,13 @@ class Watch:
             sizes = torch.stack([v.abs().max() for v in (step.y0, step.slope(step.t0))])
             size, speed = sizes.tolist()  # synchronises
         scale = min(length, size / speed) if speed > 0 else 0.0
-        return min(0.1, max(OWN * eps * max(abs(step.t0), scale) / length, OWN * EPSILON))
+        return min(
+            0.1,
+            max(START_ROUNDING * eps * max(abs(step.t0), scale) / length, START_ROUNDING * EPSILON),
+        )
 
     def first_change(
-        self, step: Stretch, e: int, places: list[float], g: list[float], first: bool
+        self, step: StepView, e: int, places: list[float], g: list[float], first: bool
     ) -> tuple[int, int | None]:
         """Places before and after the first change of condition ``e``, or the last place at which
         its sign is known and None.
@@ -164,14 +228,14 @@ class Watch:
             resting = g[i] == 0
         return before, None
 
-    def rests(self, step: Stretch, e: int, place: float) -> bool:
+    def rests(self, step: StepView, e: int, place: float) -> bool:
         """Whether a condition that is zero at a place has no slope along the solution there."""
         t = at_place(step, place)
         with torch.enable_grad():
             y = self.state(step, place, t).detach().clone().requires_grad_()
             time = self.time(t).requires_grad_()
             try:
-                g = self.conditions.values(time, y, [e])
+                g = self.conditions.evaluate(time, y, [e])
                 if not g.requires_grad:
                     return True
                 by_t, by_y = slopes(g, time, y)
@@ -179,7 +243,7 @@ class Watch:
                 return True
         return (by_t + torch.dot(by_y, step.slope(t))).item() == 0
 
-    def close(self, step: Stretch, brackets: dict[int, Bracket], from_zero: set[int]) -> bool:
+    def close(self, step: StepView, brackets: dict[int, Bracket], from_zero: set[int]) -> bool:
         """Find the roots together, one read of the device per turn; whether they are found."""
         length, eps = abs(step.t1 - step.t0), torch.finfo(self.dtype).eps
 
@@ -202,7 +266,7 @@ class Watch:
         return True
 
     def values(
-        self, step: Stretch, places: list[float], wanted: list[list[int]]
+        self, step: StepView, places: list[float], wanted: list[list[int]]
     ) -> list[list[float]] | None:
         """g at each place, of the events wanted there; None where it is NaN because y is not
         finite.
@@ -215,7 +279,7 @@ class Watch:
             for place in places
         ]
         found = [
-            self.conditions.values(self.time(t), y, each)
+            self.conditions.evaluate(self.time(t), y, each)
             for t, y, each in zip(times, ys, wanted, strict=True)
         ]
         numbers = iter(torch.cat(found).tolist())  # synchronises
@@ -225,10 +289,10 @@ class Watch:
                 if isnan(g) and not bool(torch.isfinite(y).all()):
                     return None
                 if isnan(g):
-                    raise ConditionIsNaN(self.conditions.label(e), t)
+                    raise ConditionIsNaN(self.conditions.event_label(e), t)
         return rows
 
-    def state(self, step: Stretch, place: float, t: float) -> Tensor:
+    def state(self, step: StepView, place: float, t: float) -> Tensor:
         ends = {0.0: step.y0, 1.0: step.y1}
         return ends[place] if place in ends else step.at([t])[0]
 
@@ -237,7 +301,7 @@ class Watch:
 
 
 @torch.no_grad()
-def misread(path: Path, step: Stretch, end: float) -> bool:
+def crosses_discontinuity(integration: Integration, step: StepView, end: float) -> bool:
     """Whether a step cannot be trusted up to ``end``, since it crosses a discontinuity of f: the
     derivative of its interpolant is not f. An error estimate may miss that.
     """
@@ -245,59 +309,15 @@ def misread(path: Path, step: Stretch, end: float) -> bool:
     for part in (0.8, 0.4) if share > 0.8 else (share, share / 2):
         t = step.t0 + part * length
         y = step.at([t])[0]
-        rate = path.layout.flatten(path.f(None, t, y))
+        rate = integration.layout.flatten(integration.f(None, t, y))
         defect = (step.slope(t) - rate) * (length * min(part, 0.25))
-        if not path.norm.ratios(defect / path.norm.allowed(y, y))[0] <= MISREAD:
+        norm = integration.norm
+        if not norm.error_ratios(defect / norm.scale(y, y))[0] <= MAX_DEFECT:
             return True
     return False
 
 
-def watched(
-    path: Path,
-    advance: Callable[[Path], Iterator[Step]],
-    watch: Watch,
-    view: Callable[[Step], Stretch],
-) -> Iterator[Stretch]:
-    """Accepted steps up to the one with the first event.
-
-    Where that step cannot be trusted, the way to the event is gone again in steps that can: each is
-    halved until it is.
-
-    Args:
-        advance: takes the steps of the path.
-        view: of a step, as it is looked at and yielded.
-
-    Raises:
-        SolverError: where the solution inside a step is not finite.
-    """
-    doubtful = path.method.adaptive
-    end, retaken = path.t, 0  # how far the way is gone again
-    while True:
-        for step in advance(path):
-            seen = view(step)
-            happened = watch(seen)
-            if happened is None:
-                path.fail("the solution inside the step is not finite")
-            until = watch.t if happened else step.t1
-            if doubtful and (happened or (end - step.t0) * path.heading > 0):
-                if retaken < RETAKEN and misread(path, seen, until):
-                    break
-            watch.accept()
-            yield seen
-            if happened:
-                return
-        else:
-            return
-        if end == step.t0 or (until - end) * path.heading > 0:
-            end = until
-        retaken += 1
-        path.counts.accepted -= 1
-        path.counts.rejected += 1
-        path.stops, watch.index = (*path.stops, step.t0 + (until - step.t0) / 2), None
-        path.stepper.restart()
-
-
-def at_place(step: Stretch, place: float) -> float:
+def at_place(step: StepView, place: float) -> float:
     """The time at a fraction of a step, its end exactly."""
     return step.t1 if place == 1.0 else step.t0 + place * (step.t1 - step.t0)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from ode_problems import THEIR_ADAPTIVE, THEIR_EXPLICIT, THEIR_FIXED, THEIR_IMPLICIT, Net  # noqa: F401
 from torch import nn
+
+from support.ode.problems import THEIR_ADAPTIVE, THEIR_EXPLICIT, THEIR_FIXED, THEIR_IMPLICIT, Net  # noqa: F401
 
 DTYPE = torch.float64
 FIXED = THEIR_FIXED

@@ -10,12 +10,12 @@ from torch import Tensor
 SIDES = (0.0, -8.0, 8.0, -64.0, 64.0)  # units of rounding from the event
 
 
-def as_numbers(g: Tensor, dtype: torch.dtype) -> Tensor:
+def to_numbers(g: Tensor, dtype: torch.dtype) -> Tensor:
     """Values of a condition, of shape (K,); False is -1 and True 1."""
     return 2 * g.to(dtype) - 1 if g.dtype == torch.bool else g.to(dtype)
 
 
-def with_slope(
+def value_and_slope(
     g: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor, rate: Tensor
 ) -> tuple[Tensor, float]:
     """g at (t, y), with its graph in y and in what else it uses, and its slope along the solution.
@@ -32,7 +32,7 @@ def with_slope(
     eps, norm = torch.finfo(y.dtype).eps, torch.linalg.vector_norm  # which an empty state has
     size, speed = norm(y.detach(), ord=2), norm(rate, ord=2)
     unit = eps * torch.maximum(t.abs(), size / speed).nan_to_num(1.0, 1.0).item()
-    first = None
+    values = []
     for side in SIDES:
         at = (t + side * unit).requires_grad_()
         point = y if side == 0 else y + side * unit * rate
@@ -45,12 +45,13 @@ def with_slope(
             slope = found[0].item() + torch.dot(found[1], rate).item()
         if slope or not value.requires_grad:
             return value, slope
-        first = value if first is None else first
-    return first, 0.0
+        values.append(value)
+    return values[0], 0.0
 
 
 def slopes(g: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """dg/dt and dg/dy, zero where g does not use them."""
-    return torch.autograd.grad(
+    by_t, by_y = torch.autograd.grad(
         g, (t, y), retain_graph=True, allow_unused=True, materialize_grads=True
     )
+    return by_t, by_y

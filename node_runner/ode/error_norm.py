@@ -1,11 +1,11 @@
-"""How large an error is, against what is allowed."""
+"""Error norm of step-size control: errors relative to the tolerances."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from math import inf, isnan, nan, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +18,7 @@ Tolerances = float | Sequence[float | Tensor]
 """One number, or one for each entry of the state, there a number or a tensor that broadcasts."""
 
 
-@dataclass
-class Norm:
+class ErrorNorm:
     """The error ratio: max over entries of weight * RMS(error / (atol + rtol max(|y0|, |y1|))).
 
     The RMS runs over the whole batch, so that NFE depends on it (Hairer, Norsett, Wanner, II.4, eq.
@@ -35,40 +34,41 @@ class Norm:
         states: as many states lie side by side, each measured by itself.
     """
 
-    layout: Layout
-    rtol: Tolerances
-    atol: Tolerances
-    weights: Sequence[float]
-    extra: Callable[[], Tensor] | None = None
-    error_norm: Callable[[Sequence[Tensor]], Tensor] | None = None
-    states: int = 1
-    scales: list[float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rtol = per_entry("rtol", self.rtol, self.layout)
-        self.atol = per_entry("atol", self.atol, self.layout)
-        self.scales = [
-            w / sqrt(max(1, size)) for w, size in zip(self.weights, self.layout.sizes, strict=True)
+    def __init__(
+        self,
+        layout: Layout,
+        rtol: Tolerances,
+        atol: Tolerances,
+        weights: Sequence[float],
+        extra: Callable[[], Tensor] | None = None,
+        error_norm: Callable[[Sequence[Tensor]], object] | None = None,
+        states: int = 1,
+    ) -> None:
+        self.layout, self.extra, self.error_norm, self.states = layout, extra, error_norm, states
+        self.rtol = per_entry("rtol", rtol, layout)
+        self.atol = per_entry("atol", atol, layout)
+        self.factors = [
+            w / sqrt(max(1, size)) for w, size in zip(weights, layout.sizes, strict=True)
         ]
-        if self.error_norm is not None:
-            self.scales[: self.layout.fed] = [1.0] * self.states
+        if error_norm is not None:
+            self.factors[: layout.num_entries] = [1.0] * states
 
-    def allowed(self, y0: Tensor, y1: Tensor) -> Tensor:
+    def scale(self, y0: Tensor, y1: Tensor) -> Tensor:
         """atol + rtol max(|y0|, |y1|), shape (width,)."""
         return torch.addcmul(self.atol, torch.maximum(y0.abs(), y1.abs()), self.rtol)
 
-    def ratios(self, *vectors: Tensor, extra: bool = False) -> list[float]:
+    def error_ratios(self, *vectors: Tensor, extra: bool = False) -> list[float]:
         """Weighted RMS of each entry of each scaled vector, then the maximum over entries: the one
         read of a step.
         """
-        norms = [norm for vector in vectors for norm in self.norms(vector)]
-        norms = norms[0] if len(norms) == 1 else torch.stack(norms)
+        parts = [norm for vector in vectors for norm in self.norms(vector)]
+        norms = parts[0] if len(parts) == 1 else torch.stack(parts)
         if extra and self.extra is not None:
             norms = torch.cat([norms.reshape(-1), self.extra()])
         values = values_of(norms.reshape(-1))  # synchronises
-        n = len(self.scales)
+        n = len(self.factors)
         found = [
-            worst([v * s for v, s in zip(values[i : i + n], self.scales, strict=True)])
+            worst([v * s for v, s in zip(values[i : i + n], self.factors, strict=True)])
             for i in range(0, n * len(vectors), n)
         ]
         if extra and self.extra is not None:
@@ -78,23 +78,25 @@ class Norm:
     def norms(self, flat: Tensor) -> list[Tensor]:
         """Of each entry, 0-dim, before they are scaled."""
         if self.error_norm is not None:
-            return self.own_norms(flat)
-        if self.layout.alone:
+            return self.custom_norms(flat, self.error_norm)
+        if self.layout.one_entry:
             return [torch.linalg.vector_norm(flat)]
         return [torch.linalg.vector_norm(part) for part in flat.split(self.layout.sizes)]
 
-    def own_norms(self, flat: Tensor) -> list[Tensor]:
-        """By ``error_norm``, and of each quadrature."""
-        entries, fed = self.layout.entries(flat), self.layout.fed
-        each = fed // self.states
-        own = [self.error_norm(entries[i : i + each]) for i in range(0, fed, each)]
-        for norm in own:
+    def custom_norms(
+        self, flat: Tensor, error_norm: Callable[[Sequence[Tensor]], object]
+    ) -> list[Tensor]:
+        """Return ``error_norm`` of each state, and the 2-norm of each quadrature."""
+        entries, count = self.layout.entries(flat), self.layout.num_entries
+        size = count // self.states
+        norms = [error_norm(entries[i : i + size]) for i in range(0, count, size)]
+        for norm in norms:
             if not isinstance(norm, (int, float)) and getattr(norm, "numel", lambda: 0)() != 1:
                 seen = f"shape {tuple(norm.shape)}" if isinstance(norm, Tensor) else repr(norm)
-                raise OptionError(f"solver.error_norm returned {seen}, must return one number")
+                raise OptionError(f"error_norm returned {seen}, must return one number")
         return [
-            *(torch.as_tensor(norm).abs().reshape(()).to(flat) for norm in own),
-            *map(torch.linalg.vector_norm, entries[fed:]),
+            *(torch.as_tensor(norm).abs().reshape(()).to(flat) for norm in norms),
+            *map(torch.linalg.vector_norm, entries[count:]),
         ]
 
 
@@ -115,27 +117,27 @@ def per_entry(name: str, value: Tolerances, layout: Layout) -> Tensor:
     Raises:
         OptionError: for another number of entries, or a tensor that does not broadcast.
     """
-    like = {"dtype": layout.dtype, "device": layout.device}
+    dtype, device = layout.dtype, layout.device
     if isinstance(value, (int, float)):
-        return torch.full((), value, **like)
+        return torch.full((), value, dtype=dtype, device=device)
     if len(value) != len(layout.sizes):
         raise OptionError(
-            f"solver.{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, "
+            f"{name} has {len(value)} values for {len(layout.sizes)} entries (the state's, "
             "then the quadratures')"
         )
     parts = []
     for i, (part, shape) in enumerate(zip(value, layout.shapes, strict=True)):
-        each = torch.as_tensor(part, **like)
+        tolerance = torch.as_tensor(part, dtype=dtype, device=device)
         try:
-            parts.append(each.expand(shape).reshape(-1))
+            parts.append(tolerance.expand(shape).reshape(-1))
         except RuntimeError:
             raise OptionError(
-                f"solver.{name}[{i}] has shape {tuple(each.shape)}, must broadcast to {shape}"
+                f"{name}[{i}] has shape {tuple(tolerance.shape)}, must broadcast to {shape}"
             ) from None
     return torch.cat(parts)
 
 
-def plain(name: str, value: object) -> Tolerances:
+def as_tolerance(name: str, value: Any) -> Tolerances:
     """A number of any library as a float, several as a list of floats and tensors.
 
     Raises:
@@ -151,15 +153,15 @@ def plain(name: str, value: object) -> Tolerances:
         raise ValueError(f"{name} is {value!r}, must be a number or one for each entry") from None
 
 
-def number_or_tensor(name: str, value: object) -> float | Tensor:
+def number_or_tensor(name: str, value: Any) -> float | Tensor:
     """The tolerance of one entry."""
     value = detached(name, value)
-    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0):
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
         return torch.as_tensor(value, dtype=torch.float64)
     return float(value)
 
 
-def detached(name: str, value: object) -> object:
+def detached(name: str, value: Any) -> Any:
     if isinstance(value, Tensor) and value.requires_grad:
         raise ValueError(f"{name} requires a gradient, which no tolerance has: {name}.detach()")
     return value

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from node_runner.ode import Adjoint, Direct, Replay, Solver, measure
+from node_runner.ode import Adjoint, Direct, Replay, Solver, profile_solve
 
 
 class Decay(nn.Module):
@@ -23,7 +23,9 @@ class Decay(nn.Module):
 def measured(solver, gradient=None):
     y0 = torch.ones(4, 3)
     gradient = gradient or Direct()
-    return measure(solver, Decay(), y0, [0.0, 2.0], gradient, lambda y: y.square().sum(), rounds=1)
+    return profile_solve(
+        solver, Decay(), y0, [0.0, 2.0], gradient, lambda y: y.square().sum(), rounds=1
+    )
 
 
 @pytest.mark.parametrize(

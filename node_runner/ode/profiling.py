@@ -1,4 +1,4 @@
-"""What one solve costs, and how far it is from the solution."""
+"""Error, evaluations and time of one solve and of its gradient."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from functools import partial
 from statistics import median
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from .error_norm import tightest
 from .gradients import Gradient
+from .solution import Solution
 from .solver import Solver
-from .tolerance import as_list
 
 FINER = 1e-2  # the reference's tolerance over the solver's
 OF_FIXED_STEPS = 1e-6  # and beside a solver that has none
 
 
-def measure(
+def profile_solve(
     solver: Solver,
     field: nn.Module,
     y0: Tensor,
@@ -43,9 +45,9 @@ def measure(
         y0 and the parameters.
     """
     with torch.no_grad():
-        y = solver(field, y0, ts).final
-        exact = reference(solver)(in_double(field), y0.double(), ts)
-        error = (y.double() - exact.final).norm() / exact.final.norm()
+        y = final(solver(field, y0, ts))
+        exact = final(reference(solver)(in_double(field), y0.double(), ts))
+        error = (y.double() - exact).norm() / exact.norm()
         forward = [timed(lambda: solver(field, y0, ts), y0.device) for _ in range(rounds + 1)]
     differentiable, backward = copy(solver), []
     differentiable.gradient = gradient
@@ -53,7 +55,7 @@ def measure(
     with torch.enable_grad():
         for _ in range(rounds + 1):
             solution = differentiable(field, wanted[0], ts)
-            take = partial(torch.autograd.grad, loss(solution.final), wanted, allow_unused=True)
+            take = partial(torch.autograd.grad, loss(final(solution)), wanted, allow_unused=True)
             backward.append(timed(take, y0.device))
     return {
         "error": error.item(),
@@ -62,6 +64,11 @@ def measure(
         "forward_ms": 1e3 * median(forward[1:]),
         "backward_ms": 1e3 * median(backward[1:]),
     }
+
+
+def final(solution: Solution) -> Tensor:
+    """The end of a solve whose state is one tensor."""
+    return cast(Tensor, solution.final)
 
 
 def in_double(field: nn.Module) -> nn.Module:
@@ -75,8 +82,7 @@ def reference(solver: Solver) -> Solver:
     """A solver that is far more accurate."""
     if not solver.scheme.adaptive:
         return Solver("dopri5", OF_FIXED_STEPS, OF_FIXED_STEPS)
-    finer = [min(as_list(each)) * FINER for each in (solver.rtol, solver.atol)]
-    return Solver("dopri5", *finer)
+    return Solver("dopri5", tightest(solver.rtol) * FINER, tightest(solver.atol) * FINER)
 
 
 def timed(function: Callable[[], object], device: torch.device) -> float:

@@ -9,20 +9,20 @@ from math import isfinite, isnan
 import torch
 from torch import Tensor
 
-from .gradients.again import FirstOrder
-from .loop import OneSidedRates
-from .problem import Problem, pose
-from .protocol import Solves
+from .gradients.double_backward import FirstDerivativeOnly
+from .integration import OneSidedRates
+from .problem import Problem, make_problem
+from .protocol import SolverProtocol
 from .state import State
 from .transforms import has_tangent
 
-NO_SECOND = (
+NO_SECOND_DERIVATIVES = (
     "second derivatives are not there for a solve whose {} requires a gradient: detach it, or take "
     "first derivatives alone"
 )
 
 
-def moving(solver: Solves, problem: Problem, ts: Tensor) -> Tensor:
+def with_time_gradients(solver: SolverProtocol, problem: Problem, ts: Tensor) -> Tensor:
     """The outputs with terms that are zero in value and carry the gradient of the times, the same
     for every strategy.
     """
@@ -31,10 +31,12 @@ def moving(solver: Solves, problem: Problem, ts: Tensor) -> Tensor:
     start = problem.y0 - rate(problem, 0, problem.y0, solver.jumps) * zeros[0]
     outputs = solver.gradient(solver, replace(problem, y0=start))
     rates = [rate(problem, i + 1, y, solver.jumps) for i, y in enumerate(outputs)]
-    return FirstOrder.apply(NO_SECOND.format("ts"), outputs + torch.stack(rates) * zeros[1:, None])
+    return FirstDerivativeOnly.apply(
+        NO_SECOND_DERIVATIVES.format("ts"), outputs + torch.stack(rates) * zeros[1:, None]
+    )
 
 
-def moves(t: Tensor) -> bool:
+def wants_gradient(t: Tensor) -> bool:
     """Whether a derivative in t is wanted."""
     return t.requires_grad and torch.is_grad_enabled() or has_tangent(t)
 
@@ -50,7 +52,7 @@ def rate(problem: Problem, i: int, y: Tensor, jumps: Set[float]) -> Tensor:
     return problem.layout.start(f(None, problem.ts[i], y.detach())).detach()
 
 
-def between(
+def problem_on_interval(
     f: Callable,
     y0: State,
     t0: float | Tensor,
@@ -59,7 +61,7 @@ def between(
     jumps: Set[float],
     endless: bool = False,
 ) -> Problem:
-    """The problem on [t0, t1], its start moving with t0 where that requires a gradient:
+    """Return the problem on [t0, t1], its start moving with t0 if that requires a gradient:
     dy(t)/dt_0 = -dy(t)/dy_0 f(t_0, y_0).
 
     Raises:
@@ -74,9 +76,11 @@ def between(
             f"the interval must have two different ends{'' if endless else ' that are finite'}, "
             f"got {times}"
         )
-    problem = pose(f, y0, times, params)
-    if isinstance(t0, Tensor) and moves(t0):
+    problem = make_problem(f, y0, times, params)
+    if isinstance(t0, Tensor) and wants_gradient(t0):
         zero = (t0 - t0.detach()).reshape(()).to(problem.y0)
         start = problem.y0 - rate(problem, 0, problem.y0, jumps) * zero
-        problem = replace(problem, y0=FirstOrder.apply(NO_SECOND.format("t0"), start))
+        problem = replace(
+            problem, y0=FirstDerivativeOnly.apply(NO_SECOND_DERIVATIVES.format("t0"), start)
+        )
     return problem

@@ -1,4 +1,4 @@
-"""Bracketing a root."""
+"""Root finder: the ITP method on a bracket."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from node_runner.ode import Solver, methods
-from node_runner.ode.problem import Problem
-from node_runner.ode.state import Layout
+from node_runner.ode.problem import make_problem
 
 ALL = methods.names()
 # Explicit Runge-Kutta methods; laws that hold for every kind are in test_every_method.py.
@@ -69,9 +68,7 @@ class Net(nn.Module):
 def accepted_steps(solver, f, y0, ts, weights=(1.0,)):
     """(t0, t1) of each accepted step."""
     steps = []
-    layout = Layout(y0)
-    start = layout.flatten([y0] if layout.single else y0)
-    problem = Problem(f, layout, start, list(ts), list(weights))
+    problem = make_problem(f, y0, list(ts), None, (), list(weights))
     solver.integrate(problem, lambda step, inside, lands: steps.append((step.t0, step.t1)))
     return steps
 

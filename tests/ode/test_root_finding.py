@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_runner.ode.bracket import Bracket
+from node_runner.ode.events.root_finding import Bracket
 
 TOLERANCE = 1e-12
 

@@ -1,12 +1,12 @@
-"""The one loop: everything that follows a solution follows the accepted steps it yields."""
+"""The loop over steps: it yields the accepted steps of a solution, for whatever follows it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from math import copysign, inf, isfinite, nan
-from typing import TYPE_CHECKING
+from math import copysign, inf, isfinite, isnan, nan
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -14,12 +14,20 @@ from torch import Tensor
 from . import observation
 from .control import FixedControl, PIControl, underflows
 from .diagnosis import solver_error
+from .error_norm import ErrorNorm
 from .errors import changed_in_place
 from .state import Layout, State
 from .stats import Counts
 from .step import version
-from .stepper import Attempt, Interpolant, Method, Rates, StepFailed, Stepper
-from .tolerance import Norm
+from .stepper import (
+    Attempt,
+    Interpolant,
+    Method,
+    Rates,
+    StepFailed,
+    Stepper,
+    VariableOrderStepper,
+)
 
 if TYPE_CHECKING:
     from .graph_memory import GraphMemory
@@ -40,7 +48,7 @@ class Step:
     t1: float
     y0: Tensor
     y1: Tensor
-    path: Path
+    integration: Integration
 
     @cached_property
     def interpolant(self) -> Interpolant:
@@ -50,16 +58,16 @@ class Step:
             SolverError: where it takes equations that have no solution.
         """
         try:
-            return self.path.stepper.interpolant()
+            return self.integration.stepper.interpolant()
         except StepFailed as failure:
-            self.path.fail(f"{failure}, inside an accepted step")
+            self.integration.fail(f"{failure}, inside an accepted step")
 
     def at(self, times: list[float]) -> Tensor:
         """The solution at times inside the step, shape (len(times), width)."""
         return self.interpolant.at(times)
 
 
-class Path:
+class Integration:
     """A solution that is advanced from one time to the next by a method's stepper.
 
     Args:
@@ -67,7 +75,7 @@ class Path:
         method, name: how steps are taken.
         layout: of the state.
         t, y: where the path starts, y of shape (width,).
-        control: how steps are chosen; the first is estimated where its ``dt`` is None.
+        control: how steps are chosen; the first is estimated where its ``dt`` is NaN.
         norm: measures the error of a step.
         counts: receives accepted and rejected steps.
         max_steps: attempts allowed in all.
@@ -86,7 +94,7 @@ class Path:
         t: float,
         y: Tensor,
         control: Control,
-        norm: Norm,
+        norm: ErrorNorm,
         counts: Counts,
         max_steps: int,
         graph: bool = False,
@@ -96,16 +104,19 @@ class Path:
     ) -> None:
         # Versions count the writes to a tensor: none to those of the loop, and no view of others'.
         self.counted = not torch.is_inference_mode_enabled()
-        f = f if self.counted else Unwritten(f)
+        f = f if self.counted else WriteCheckedRates(f)
         if jumps:
-            f = OneSidedRates(f, jumps, layout.dtype, lambda: (self.t, self.heading))
+            f = OneSidedRates(f, jumps, layout.dtype, lambda: (self.t, self.direction))
         self.f = f
         self.method, self.name, self.layout, self.graph = method, name, layout, graph
         self.t, self.control, self.norm, self.counts = t, control, norm, counts
+        if isinstance(control, PIControl):
+            self.pi = control  # where steps are controlled
         self.y = y.clone() if version(y) else y
         self.max_steps, self.attempts = max_steps, 0
-        self.last_dt, self.last_ratio, self.last_error = nan, nan, None
-        self.heading = 0.0  # the sign of time's direction
+        self.last_dt = self.last_ratio = nan
+        self.last_error: Tensor | None = None
+        self.direction = 0.0  # the sign of time's direction
         self.stops, self.jumps, self.on_attempt = (*stops, *jumps), jumps, on_attempt
         self.memory: GraphMemory | None = None  # bounds the graph, where there is one
 
@@ -114,6 +125,11 @@ class Path:
         """Takes the steps; made when the first is taken."""
         return self.method.start(self.f, self.layout, self.norm, self.graph)
 
+    @cached_property
+    def variable_stepper(self) -> VariableOrderStepper:
+        """The stepper of a method whose order varies."""
+        return cast(VariableOrderStepper, self.stepper)
+
     def advance(self, end: float) -> Iterator[Step]:
         """Step until ``end`` is reached exactly, yielding each accepted step.
 
@@ -121,22 +137,22 @@ class Path:
             SolverError: when the step underflows, the cap on steps is reached, or the state is not
             finite.
         """
-        self.heading = sign = copysign(1.0, end - self.t)
+        self.direction = sign = copysign(1.0, end - self.t)
         ahead = {s for s in self.stops if sign * self.t < sign * s < sign * end} | {end}
         ordered = sorted(ahead, reverse=sign < 0)
         for i, stop in enumerate(ordered):
             # The first step is estimated as if there were no stop that leaves f as it is.
             smooth = next((s for s in ordered[i:] if s in self.jumps), end)
-            yield from self.stretch(stop, smooth)
+            yield from self.advance_to(stop, smooth)
             if stop in self.jumps:
-                self.jump(self.y)
+                self.restart_from(self.y)
 
-    def stretch(self, end: float, smooth: float) -> Iterator[Step]:
+    def advance_to(self, end: float, smooth: float) -> Iterator[Step]:
         """``advance`` where no stop lies between; f does not jump before ``smooth``."""
         self.control.begin(self.t)
         if isinstance(self.control, FixedControl):
             self.check_step_size(self.control.step_size, end)
-        elif self.control.dt is None:
+        elif isnan(self.control.dt):
             first = self.first_step(smooth)
             self.control.dt = first if isfinite(first) else 1.0  # at rest, without an end
         stepper, adaptive, variable = self.stepper, self.method.adaptive, self.method.variable
@@ -151,11 +167,11 @@ class Path:
             t1 = self.control.propose(self.t, end)
             self.last_dt = t1 - self.t
             if self.on_attempt is not None:
-                self.tell("step")
+                self.notify("step")
             try:
                 attempt = stepper.attempt(self.t, t1, self.y)
             except StepFailed as failure:
-                self.give_up(failure, t1, end)
+                self.retry_shorter(failure, t1, end)
                 continue
             y1 = attempt.y1
             if self.counted and (self.y._version or y1._version):
@@ -164,10 +180,10 @@ class Path:
                 continue
             self.counts.accepted += 1
             if self.on_attempt is not None:
-                self.tell("accept_step")
+                self.notify("accept_step")
             stepper.accept()
-            if variable and stepper.growth is not None:
-                self.control.follow(abs(self.last_dt), stepper.growth)
+            if variable and (growth := self.variable_stepper.growth) is not None:
+                self.pi.follow(abs(self.last_dt), growth)
             if self.memory is not None:
                 self.memory.count(y1, self.name, t1, self.last_dt, self.counts.rejected)
             yield Step(self.t, t1, self.y, y1, self)
@@ -183,50 +199,51 @@ class Path:
                 f"{needed:.3g} steps to t={end:.6g}"
             )
 
-    def jump(self, y: Tensor) -> None:
+    def restart_from(self, y: Tensor) -> None:
         """Go on from another state at the same time."""
         self.y = y.clone() if version(y) else y
         self.stepper.restart()
 
-    def give_up(self, failure: StepFailed, t1: float, end: float) -> None:
+    def retry_shorter(self, failure: StepFailed, t1: float, end: float) -> None:
         """Have a step that could not be computed tried again at a shorter length."""
         if not self.method.adaptive:
             self.fail(str(failure))
-        self.control.judge(abs(t1 - self.t), inf)
-        self.shorten(t1, end, f"; {failure}")
+        self.pi.judge(abs(t1 - self.t), inf)
+        self.reject(t1, end, f"; {failure}")
 
-    def shorten(self, t1: float, end: float, why: str = "") -> None:
+    def reject(self, t1: float, end: float, why: str = "") -> None:
         """Go on after a rejected step, if there is a shorter one."""
         self.counts.rejected += 1
         if self.on_attempt is not None:
-            self.tell("reject_step")
-        if self.control.shortest(abs(t1 - self.t)):
-            self.fail(f"a step of min_step={self.control.min_step:g} cannot be computed{why}")
-        if underflows(self.control.dt, self.t, t1, end):
+            self.notify("reject_step")
+        if self.pi.shortest(abs(t1 - self.t)):
+            self.fail(f"a step of min_step={self.pi.min_step:g} cannot be computed{why}")
+        if underflows(self.pi.dt, self.t, t1, end):
             self.fail(f"the step size underflows{why}")
 
-    def tell(self, event: str) -> None:
-        """Call ``on_attempt``."""
-        self.on_attempt(event, self.t, self.layout.copies(self.y), self.last_dt)
+    def notify(self, event: str) -> None:
+        """Call ``on_attempt``, if there is one."""
+        if self.on_attempt is not None:
+            self.on_attempt(event, self.t, self.layout.copies(self.y), self.last_dt)
 
     @torch.no_grad()
     def accepts(self, attempt: Attempt, t1: float, end: float) -> bool:
         """Judge the step just tried by its error ratio."""
         size = abs(t1 - self.t)
-        if attempt.ratio is not None:
-            ratio = self.last_ratio = attempt.ratio.item()  # synchronises
+        if attempt.error is None:
+            ratio = self.last_ratio = cast(Tensor, attempt.ratio).item()  # synchronises
             self.last_error = None
         else:
             y1 = attempt.y1
-            error = attempt.error.div_(self.norm.allowed(self.y, y1))
+            error = attempt.error.div_(self.norm.scale(self.y, y1))
             error.add_(y1, alpha=0)  # infinity allows any error: 0 times it makes the ratio NaN
-            ratio = size * self.norm.ratios(error, extra=True)[0]
+            ratio = size * self.norm.error_ratios(error, extra=True)[0]
             self.last_ratio, self.last_error = ratio, error
         if self.method.variable:
-            self.control.order = self.stepper.exponent
-        if self.control.judge(size, ratio):
+            self.pi.order = self.variable_stepper.exponent
+        if self.pi.judge(size, ratio):
             return True
-        self.shorten(t1, end, "" if isfinite(ratio) else "; it is not finite")
+        self.reject(t1, end, "" if isfinite(ratio) else "; it is not finite")
         return False
 
     @torch.no_grad()
@@ -237,15 +254,15 @@ class Path:
         """
         left = abs(end - self.t)
         rate = self.first_rate()
-        allowed = self.norm.allowed(self.y, self.y)
-        d0, d1 = self.norm.ratios(self.y / allowed, rate / allowed)
+        scale = self.norm.scale(self.y, self.y)
+        d0, d1 = self.norm.error_ratios(self.y / scale, rate / scale)
         if not isfinite(d0 + d1):
-            self.last_error = rate / allowed
+            self.last_error = rate / scale
             self.fail("the first rate is not finite")
         h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, left)
         dt = copysign(h0, end - self.t)
         probe = self.layout.flatten(self.f(None, self.t + dt, torch.add(self.y, rate, alpha=dt)))
-        d2 = self.norm.ratios((probe - rate) / allowed)[0] / h0
+        d2 = self.norm.error_ratios((probe - rate) / scale)[0] / h0
         steepest = max(d1, d2)
         if steepest <= 1e-15:
             # Nothing moves, as in a net whose last layer starts at zero. Hairer's 1e-6 would take
@@ -263,13 +280,13 @@ class Path:
         with torch.enable_grad():
             return self.stepper.first_rate(self.t, self.y)
 
-    def fail(self, cause: str, advice: tuple[str, str] | None = None) -> None:
+    def fail(self, cause: str, advice: tuple[str, str] | None = None) -> NoReturn:
         """Raise a SolverError that tells where, why, and what to try (see ``diagnosis``)."""
         raise solver_error(self, cause, advice)
 
 
-class Unwritten:
-    """Rates whose first evaluation is watched for a write to y, where versions do not count."""
+class WriteCheckedRates:
+    """Rates whose first evaluation is checked for a write to y, where versions do not count."""
 
     def __init__(self, f: Rates) -> None:
         self.f, self.first = f, True
@@ -304,8 +321,8 @@ class OneSidedRates:
 
     def __call__(self, stage: int | None, t: float, y: Tensor) -> list[Tensor]:
         if t in self.jumps:
-            start, heading = self.step()
-            onwards = copysign(inf, heading)
+            start, direction = self.step()
+            onwards = copysign(inf, direction)
             t = self.neighbour(t, onwards if t == start else -onwards)
         return self.f(stage, t, y)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ode_problems import Net
 from torch import nn
 
 from node_runner.ode import Adjoint, Direct, Quadrature, Replay
+from support.ode.problems import NAMES, Net
 
 TIMES = (0.0, 0.21, 0.25, 0.9, 1.3)  # two close together, none on a grid of 0.05 but by chance
 
@@ -52,9 +52,24 @@ class WithIntegrals(nn.Module):
         return rate, (rate.square().sum(), t * (y[:2] + self.shift) ** 2)
 
 
+class PairWithIntegrals(nn.Module):
+    """A ``Pair`` with the integrals of an energy and, with a parameter of its own, of a vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.pair, self.shift = Pair(), nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def forward(self, t, state):
+        a, b = self.pair(t, state)
+        return (a, b), (a.square().sum(), t * (state[1][:2] + self.shift) ** 2)
+
+
 def make_case(kind):
     torch.manual_seed(3)
     start = torch.randn(7, dtype=torch.float64)
+    if kind == "tuple, quadratures":
+        zeros = Quadrature(torch.zeros((), dtype=torch.float64), 0.0), Quadrature(start[5:])
+        return Case(PairWithIntegrals(), (start[:4].view(2, 2), start[4:]), TIMES, False, zeros)
     if kind == "tuple":
         return Case(Pair(), (start[:4].view(2, 2), start[4:]), single=False)
     if kind == "quadratures":
@@ -65,6 +80,9 @@ def make_case(kind):
 
 
 KINDS = ("tensor", "reverse", "tuple", "quadratures")
+# Every method with what asks most of it; every kind with one method of each sort.
+METHODS_AND_KINDS = [(name, "quadratures") for name in NAMES]
+METHODS_AND_KINDS += [(name, kind) for name in ("dopri5", "rk4") for kind in KINDS[:3]]
 
 
 def gradients(solver, case, times=True) -> tuple[dict[str, torch.Tensor], Any]:
