@@ -21,7 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import begin, bullets, environment, interleave, parser, report, table
-from node_runner.training import Checkpoints, Evaluation, Exhibit, Headline, Logger, Step, Trainer
+from node_runner.training import (
+    Artifacts,
+    Checkpoints,
+    Evaluation,
+    Logger,
+    PrimaryMetric,
+    Trainer,
+    TrainingStep,
+)
 
 STEPS, HELP_LIMIT, OVERHEAD_LIMIT = 1000, 1.5, 0.3  # seconds, milliseconds
 
@@ -29,14 +37,14 @@ STEPS, HELP_LIMIT, OVERHEAD_LIMIT = 1000, 1.5, 0.3  # seconds, milliseconds
 class Empty(nn.Module):
     """A task with nothing to do."""
 
-    headline = Headline("loss", "-")
+    primary_metric = PrimaryMetric("loss", "-")
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
 
-    def step(self, batch: None) -> Step:
-        return Step(self.weight.square(), {}, dict)
+    def step(self, batch: None) -> TrainingStep:
+        return TrainingStep(self.weight.square(), {}, dict)
 
     def check(self, data: Nothing) -> None:
         pass
@@ -44,8 +52,8 @@ class Empty(nn.Module):
     def evaluate(self, batch: None, split: str) -> Evaluation:
         return Evaluation({"loss": self.weight[None]}, {})
 
-    def show(self, data: Nothing) -> Exhibit:
-        return Exhibit()
+    def visualize(self, data: Nothing) -> Artifacts:
+        return Artifacts()
 
 
 class Nothing:

@@ -11,6 +11,7 @@ from forked import node_run
 from omegaconf import OmegaConf
 
 from node_runner.errors import UserError
+from node_runner.runs.construct import Parts
 from node_runner.runs.data_state import construct_data
 from node_runner.training import load_checkpoint, save_checkpoint
 
@@ -141,4 +142,5 @@ def test_a_malformed_state_of_the_data_is_refused_in_a_line(odd, flow, tmp_path,
     state = load_checkpoint(made / "checkpoints" / "last.pt") | {"data": odd}
     save_checkpoint(tmp_path / "checkpoints" / "last.pt", state)
     with pytest.raises(UserError, match="data"):
-        construct_data(OmegaConf.load(made / "config.yaml"), tmp_path, torch.device("cpu"))
+        config = OmegaConf.load(made / "config.yaml")
+        construct_data(Parts(config), config, tmp_path, torch.device("cpu"))

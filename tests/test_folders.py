@@ -120,7 +120,7 @@ def test_a_task_steps_evaluates_and_shows(name):
     batch = next(iter(data.batches("test")))
     with torch.no_grad():
         found = task.evaluate(batch, "test")
-    assert task.headline.metric in found.values
+    assert task.primary_metric.metric in found.values
     assert {value.shape for value in found.values.values()} == {(length(batch),)}
 
 

@@ -171,7 +171,7 @@ def test_weights_of_another_architecture_are_refused(told, tmp_path):
         assert "last.pt: " in line or "best.pt: " in line
         assert "field.layers.0" in line and "has shape (8" in line and "not (9" in line
     line = told(f"resume='{folder}'", "model.field.hidden=[9]")
-    assert "goes on with model.field.hidden=[8], but [9] was typed" in line
+    assert "resumes a run with model.field.hidden=[8], but [9] was typed" in line
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_is_told_in_a_line(tmp_path):

@@ -113,7 +113,7 @@ def test_what_was_typed_counts_where_the_file_was_edited(run):
     replace(run, "lr: 0.003", "lr: 0.5")
     done = node_run(run.parent, *RESUME, "accept_edits=true", "optimizer.lr=0.003")
     assert done.returncode == 2
-    assert "goes on with optimizer.lr=0.5, but 0.003 was typed" in done.stderr
+    assert "resumes a run with optimizer.lr=0.5, but 0.003 was typed" in done.stderr
 
 
 @pytest.mark.parametrize("task", sorted(f.stem for f in config.FOLDER.glob("task/*.yaml")))

@@ -164,8 +164,8 @@ def test_what_makes_it_another_run_is_refused_by_name(whole, tmp_path):
     run = whole.run
     of_all = [("trainer.max_steps=3", "and the limits typed are 3")]
     of_toy = [
-        ("optimizer.lr=0.5", "goes on with optimizer.lr="),
-        ("solver=euler", "goes on with solver."),
+        ("optimizer.lr=0.5", "resumes a run with optimizer.lr="),
+        ("solver=euler", "resumes a run with solver."),
         ("task=ffjord_toy", "brings its task; leave task= out"),
         (f"hydra.run.dir={run}", "holds a run already"),
     ]

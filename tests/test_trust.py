@@ -18,6 +18,7 @@ from node_runner.cli import overrides as cli_overrides
 from node_runner.cli import stored_command
 from node_runner.errors import UserError
 from node_runner.runs import config, lock, store, trust
+from node_runner.runs.construct import Parts
 from node_runner.runs.data_state import construct_data
 from node_runner.training import save_checkpoint
 
@@ -282,7 +283,7 @@ def test_what_a_checkpoint_holds_is_no_configuration(value, tmp_path, monkeypatc
     save_checkpoint(tmp_path / "checkpoints" / "last.pt", {"data": {"mean": [value]}})
     made = OmegaConf.create({"_target_": f"{__name__}.Scaled"})
     found = OmegaConf.create({"data": made, "seed": 0, "mode": "evaluate", "run": str(tmp_path)})
-    data = construct_data(found, None, torch.device("cpu"))
+    data = construct_data(Parts(found), found, None, torch.device("cpu"))
     assert data.state == {"mean": [value]}
     assert not (tmp_path / "MARK").exists()
 
@@ -355,7 +356,7 @@ def test_a_file_that_is_not_of_a_run_is_refused(name, text, tmp_path, monkeypatc
     Path(name).write_text(text)
     if name == "config.yaml" and text.startswith("overrides"):
         return  # an odd configuration, which the check of all values refuses
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         store.read(".", "run")
     assert not Path("MARK").exists()
 

@@ -86,7 +86,7 @@ MISTAKES = [
     (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
     ([f"tol={'[' * 150}1{']' * 150}"], f"is 150 brackets deep, must be at most {MAX_DEPTH}"),
     ([f"seed={'9' * 5000}"], "Exceeds the limit"),
-    (["solver"], "'solver' is no override"),
+    (["solver"], "'solver' is not an override"),
 ]  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def test_hydras_keys_of_a_node_have_their_types(node, key, value, composed):
         schema.check(composed(**{f"{node}__{key}": value}))
 
 
-@pytest.mark.parametrize("group", ["paths", "regularizer", "task", "data", "optimizer", "series"])
+@pytest.mark.parametrize("group", ["paths", "regularizer", "task", "data", "optimizer"])
 def test_a_value_in_place_of_a_group_is_refused(group, composed):
     with pytest.raises(UserError, match=rf"^{group} is "):
         schema.check(composed(**{group: 3}))

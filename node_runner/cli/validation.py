@@ -220,7 +220,8 @@ def _check_tolerances(overrides: Sequence[Override], config: DictConfig) -> None
         given = not override.is_delete() and override.value() is not None
         if given and key in tolerances and solver in ("solver", "eval_solver"):
             method = config[solver].method
-            if not as_user_error(methods.get, method).adaptive:
+            named = isinstance(method, str)  # an object is checked where it is made
+            if named and not as_user_error(methods.get, method).adaptive:
                 raise UserError(
                     f"{key} does nothing: {method} takes fixed steps; set {solver}.step_size, or "
                     f"choose an adaptive {solver}"

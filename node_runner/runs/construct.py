@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +21,8 @@ from .config import home
 from .schema import source_key
 
 __all__ = ["Parts", "check_kind", "out_of_memory"]
+
+T = TypeVar("T")
 
 # What torch says where there is no memory for a tensor, or no number for its size.
 _SCARCE = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
@@ -100,6 +102,21 @@ class Parts:
             raise UserError(str(error)) from error
         except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
             raise UserError(self._refusal(error, key, target, parameters)) from error
+
+    def apply(self, key: str, method: Callable[..., T], *arguments: object) -> T:
+        """Return ``method(*arguments)`` of the object of a group; what it refuses is named by key.
+
+        Raises:
+            UserError: In place of a ValueError.
+        """
+        owner = type(getattr(method, "__self__", method))
+        try:
+            return method(*arguments)
+        except UserError:
+            raise
+        except ValueError as error:
+            parameters = inspect.signature(owner).parameters
+            raise UserError(self._refusal(error, key, owner, parameters)) from error
 
     def _refusal(
         self, error: BaseException, key: str, target: Any, parameters: Mapping[str, Any]

@@ -94,7 +94,7 @@ def _refusal(error: Exception, step: int, place: _Place, call: Call) -> str | No
             remedy = "give the same command again"
         return f"{error}; with room there, {remedy}"
     if isinstance(error, OptionError):
-        return str(error)
+        return f"solver.{error}"  # it names an argument of Solver
     if not isinstance(error, RuntimeError) or step or not _MISFIT.search(str(error)):
         return None
     log.debug("the first step failed", exc_info=True)

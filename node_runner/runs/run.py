@@ -179,7 +179,7 @@ class Run:
                 lost = lost or f"{error}; the last weights are tested"
                 continue
             progress = best["progress"]  # of a run that was killed, maybe later than ``done``
-            metric = self.task.headline.metric
+            metric = self.task.primary_metric.metric
             reason = f"the lowest {split} {metric}, {progress['best']:.4g}"
             self.weights = {"step": progress["best_step"], "chosen": reason, "split": split}
             return None
@@ -223,12 +223,12 @@ class Run:
         """
         task, step = self.state.evaluated, self.state.progress.step
         self.status.start("pictures")
-        show = task.show
+        visualize = task.visualize
         if self.config.mode == "sample":
-            show = getattr(task, "sample", show)
+            visualize = getattr(task, "sample", visualize)
         try:
             with torch.no_grad(), unchanged_randomness(self.config.seed):
-                exhibit = show(self.data)
+                exhibit = visualize(self.data)
         except SolverError as error:  # far from the data, where a picture may look
             log.warning("no pictures: %s", error)
             return

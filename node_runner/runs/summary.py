@@ -36,7 +36,7 @@ def record_of(run: Run, state: str, message: str | None) -> RunRecord:
         run=run.config.run,
         typed=run.typed,
         options=store.comparable(run.config),
-        headline=run.task.headline._asdict(),
+        headline=run.task.primary_metric._asdict(),
         metrics={f"test/{k}": v for k, v in run.test.items()} | scalars,
         training=done.means,
         protocol={**protocol(run.config), "weights": run.weights},
@@ -124,7 +124,7 @@ def summary(run: Run, state: str, message: str | None) -> str:
 
 def _test(run: Run) -> list[tuple[str, str]]:
     """Return the main metric of the test, and on what it rests."""
-    metric, unit, factor = run.task.headline
+    metric, unit, factor = run.task.primary_metric
     if metric not in run.test:
         return []
     value = run.test[metric]
@@ -138,7 +138,7 @@ def _test(run: Run) -> list[tuple[str, str]]:
 
 def _units(run: Run) -> list[tuple[str, str]]:
     """Return the units of the figures, where they are of scaled data."""
-    scaling, metric = getattr(run.data, "scaling", None), run.task.headline.metric
+    scaling, metric = getattr(run.data, "scaling", None), run.task.primary_metric.metric
     flow = hasattr(run.task, "flow")
     if scaling is None or not (flow or metric == "mse"):
         return []

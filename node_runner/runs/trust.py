@@ -48,7 +48,7 @@ def check_stored(config: DictConfig, source: str, trusted: Sequence[str]) -> Non
         UserError: naming the key, the target and the remedy.
     """
     for key, value in _values(OmegaConf.to_container(config, resolve=False)):
-        if _is_target(key):
+        if _is_target(key, value):
             _check_target(key, value, source, trusted)
         elif isinstance(value, str) and "${" in value:
             _check_interpolation(key, value, source)
@@ -57,7 +57,7 @@ def check_stored(config: DictConfig, source: str, trusted: Sequence[str]) -> Non
     except OmegaConfBaseException:  # said where all values are checked
         return
     for key, value in _values(resolved):
-        if _is_target(key):
+        if _is_target(key, value):
             _check_target(key, value, source, trusted)
         elif isinstance(value, str) and "${" in value:
             _refuse_interpolation(key, value, source)
@@ -184,12 +184,19 @@ def names(value: object) -> list[str]:
 
 
 def targets(tree: object) -> list[str]:
-    """Return every name under ``_target_`` in nested plain containers."""
-    return [v for key, v in _values(tree) if _is_target(key) and isinstance(v, str)]
+    """Return every name of nested plain containers that is to be imported."""
+    return [v for key, v in _values(tree) if _is_target(key, v) and isinstance(v, str)]
 
 
-def _is_target(key: str) -> bool:
-    return "_target_" in key.split(".")
+def _is_target(key: str, value: object = None) -> bool:
+    """Return whether a value names something to be imported: a target, or a solver's method that
+    is not one of ours.
+    """
+    path = key.split(".")
+    return "_target_" in path or (path[-1] == "method" and "." in str(value))
+
+
+_NAMED = re.compile(r"(?:_target_|\bmethod)['\"]?\s*[:=]\s*['\"]?([\w.]+)")
 
 
 def targets_of_folder(folder: str | Path) -> list[str]:
@@ -199,8 +206,8 @@ def targets_of_folder(folder: str | Path) -> list[str]:
     named: dict[str, None] = {}
     for file in sorted(Path(folder).rglob("*.yaml")):
         text = file.read_text(encoding="utf-8", errors="replace")
-        named |= dict.fromkeys(re.findall(r"_target_['\"]?\s*[:=]\s*['\"]?([\w.]+)", text))
-    return foreign(named)
+        named |= dict.fromkeys(_NAMED.findall(text))
+    return foreign(name for name in named if "." in name)
 
 
 def foreign(names: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..nets import with_solver
 from ..ode import Solver, profile_solve
 from ..odenet import Classified, ODENet
-from ..training import Data, Evaluation, Exhibit, Headline, Step
+from ..training import Artifacts, Data, Evaluation, PrimaryMetric, TrainingStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ class Classification(nn.Module):
             and time (Chen et al. 2018, figure 3); 0 for none.
     """
 
-    headline = Headline("error", "%", 100.0)
+    primary_metric = PrimaryMetric("error", "%", 100.0)
 
     def __init__(self, model: nn.Module, eval_solver: Solver, measured: int = 100) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class Classification(nn.Module):
                 f"set model.head.classes={data.classes}"
             )
 
-    def step(self, batch: Batch) -> Step:
+    def step(self, batch: Batch) -> TrainingStep:
         """batch: images (B, 1, H, W) and labels (B,)."""
         images, labels = batch
         logits, stats = classified(self.model(images))
         loss = F.cross_entropy(logits, labels)
         accuracy = (logits.argmax(1) == labels).float().mean()
-        return Step(
+        return TrainingStep(
             loss=loss,
             metrics={"accuracy": accuracy},
             costs=dict if stats is None else stats.nfe,  # dict: none
@@ -85,7 +85,7 @@ class Classification(nn.Module):
         }
         return Evaluation(values, {} if stats is None else {"nfe": stats.forward.nfe})
 
-    def show(self, data: Data) -> Exhibit:
+    def visualize(self, data: Data) -> Artifacts:
         """The first test images that are classified wrongly, and what a solve costs."""
         wrong: list[tuple[Tensor, int, int]] = []
         for images, labels in data.batches("test"):
@@ -94,7 +94,7 @@ class Classification(nn.Module):
                 wrong.append((images[i, 0].cpu(), int(labels[i]), int(answers[i])))
             if len(wrong) >= SHOWN:
                 break
-        return Exhibit({"mistakes": draw_mistakes(wrong[:SHOWN])}, self.measure_solve(data))
+        return Artifacts({"mistakes": draw_mistakes(wrong[:SHOWN])}, self.measure_solve(data))
 
     def measure_solve(self, data: Data) -> dict[str, float]:
         """The solve of the first test images at the tolerances of evaluation, its gradient taken as

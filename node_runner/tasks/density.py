@@ -20,7 +20,7 @@ from ..flow.plots import (
     straightness,
 )
 from ..ode import Solver
-from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from ..training import Artifacts, Data, DatasetMetric, Evaluation, PrimaryMetric, TrainingStep
 from .objectives import Likelihood, Metric, Objective
 
 PROBED = 100  # test samples on which the spread of a stochastic log-likelihood is measured
@@ -29,10 +29,10 @@ PROBED = 100  # test samples on which the spread of a stochastic log-likelihood 
 class Views(Protocol):
     """Figures and numbers of a trained density."""
 
-    def show(self, task: Density, data: Data) -> Exhibit:
+    def visualize(self, task: Density, data: Data) -> Artifacts:
         """Return the artifacts of every run."""
 
-    def sample(self, task: Density, data: Data) -> Exhibit:
+    def sample(self, task: Density, data: Data) -> Artifacts:
         """Return those of ``mode=sample``."""
 
 
@@ -60,7 +60,7 @@ class Density(nn.Module):
         ValueError: For an extent or a grid out of range.
     """
 
-    headline: Headline
+    primary_metric: PrimaryMetric
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Density(nn.Module):
         self.metric = Likelihood() if metric is None else metric
         self.objective = self.metric if objective is None else objective
         self.views = PlaneViews(extent, grid) if views is None else views
-        self.headline, self.classes = self.metric.headline, 0
+        self.primary_metric, self.classes = self.metric.primary_metric, 0
 
     def bind(self, data: Data) -> None:
         """Check that flow and data fit, and read the number of classes.
@@ -150,15 +150,15 @@ class Density(nn.Module):
         x, labels = batch
         return x, self.encoder(labels)
 
-    def step(self, batch: Tensor | tuple[Tensor, Tensor]) -> Step:
+    def step(self, batch: Tensor | tuple[Tensor, Tensor]) -> TrainingStep:
         """Return loss, metrics and costs of a training batch (B, *event), with labels (B,)."""
         values, transport = self.objective(self.flow, *self.split(batch))
         value, costs = values.mean(), {}
         if transport is not None:
             costs = {name: cost.mean() for name, cost in transport.costs.items()}
         penalties = [self.flow.regularizers[name].weight * cost for name, cost in costs.items()]
-        metrics = {self.headline.metric: value} if self.objective is self.metric else {}
-        return Step(
+        metrics = {self.primary_metric.metric: value} if self.objective is self.metric else {}
+        return TrainingStep(
             loss=value + sum(penalties),
             metrics=metrics | {f"cost/{k}": v for k, v in costs.items()},
             costs=dict if transport is None else transport.nfe,
@@ -173,19 +173,19 @@ class Density(nn.Module):
         """Return the metric of each sample, and with labels its mean in each class."""
         flow, (x, context) = self.evaluated_flow(split), self.split(batch)
         values, transport = self.metric(flow, x, context)
-        name, pooled = self.headline.metric, {}
+        name, pooled = self.primary_metric.metric, {}
         for k in range(self.classes):
-            pooled[f"{name}_class_{k}"] = Pooled(_masked_mean, (values, batch[1] == k))
+            pooled[f"{name}_class_{k}"] = DatasetMetric(_masked_mean, (values, batch[1] == k))
         found = {name: values}
         if split == "test":
             found |= self.metric.further(flow, x)
         return Evaluation(found, {"nfe": transport.stats.forward.nfe}, pooled)
 
-    def show(self, data: Data) -> Exhibit:
+    def visualize(self, data: Data) -> Artifacts:
         """Return the artifacts of every run."""
-        return self.views.show(self, data)
+        return self.views.visualize(self, data)
 
-    def sample(self, data: Data) -> Exhibit:
+    def sample(self, data: Data) -> Artifacts:
         """Return the artifacts of ``mode=sample``."""
         return self.views.sample(self, data)
 
@@ -214,13 +214,13 @@ class PlaneViews:
     def __init__(self, extent: float = 5.0, grid: int = 200) -> None:
         self.extent, self.grid = extent, grid
 
-    def show(self, task: Density, data: Data) -> Exhibit:
+    def visualize(self, task: Density, data: Data) -> Artifacts:
         """Return samples, density and flow of a two-dimensional density, the integral of the
         density, and the spread of a stochastic log-likelihood.
         """
         scalars = task.probe_spread(data)
         if data.shape != (2,):
-            return Exhibit(scalars=scalars)
+            return Artifacts(scalars=scalars)
         if task.encoder is not None:
             return self._show_classes(task, data, scalars)
         samples, flow = torch.cat(list(data.batches("test"))), task.evaluated_flow()
@@ -229,9 +229,9 @@ class PlaneViews:
         scalars["density/integral"] = total
         if isinstance(flow, CNF):
             scalars["flow/straightness"] = straightness(flow, samples)
-        return Exhibit({"density": figure}, scalars)
+        return Artifacts({"density": figure}, scalars)
 
-    def _show_classes(self, task: Density, data: Data, scalars: dict[str, float]) -> Exhibit:
+    def _show_classes(self, task: Density, data: Data, scalars: dict[str, float]) -> Artifacts:
         """Return p(x | class) for each class, with data and samples of all classes."""
         batches = list(data.batches("test"))
         x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -251,13 +251,13 @@ class PlaneViews:
         drawn = flow.as_distribution(contexts[labels]).sample()
         figure = draw_densities(densities, drawn, self.extent, data=x)
         arrays = {"samples": drawn, "labels": labels}
-        return Exhibit({"density": figure}, scalars, arrays)
+        return Artifacts({"density": figure}, scalars, arrays)
 
-    def sample(self, task: Density, data: Data) -> Exhibit:
-        """Return ``show`` and samples as an array, in the units of the files if the data are
+    def sample(self, task: Density, data: Data) -> Artifacts:
+        """Return ``visualize`` and samples as an array, in the units of the files if the data are
         scaled, and of a two-dimensional CNF its trajectories and an animation.
         """
-        exhibit, flow = self.show(task, data), task.evaluated_flow()
+        exhibit, flow = self.visualize(task, data), task.evaluated_flow()
         if task.encoder is not None:
             return exhibit
         noise = torch.randn_like(torch.cat(list(data.batches("test"))))

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..flow import Divergence, Flow, Rademacher
 from ..flow.plots import draw_images
 from ..ode import Solver
-from ..training import Data, Exhibit
+from ..training import Artifacts, Data
 from .density import Density
 from .objectives import BitsPerDim
 
@@ -57,7 +57,7 @@ class ImageViews:
             raise ValueError(f"temperature is {temperature}, must be positive")
         self.samples, self.temperature, self.pairs = samples, temperature, pairs
 
-    def show(self, task: Density, data: Data) -> Exhibit:
+    def visualize(self, task: Density, data: Data) -> Artifacts:
         """Return images of the test and of the model, and interpolations through noise."""
         images = next(iter(data.batches("test")))
         flow, figures, arrays = task.evaluated_flow(), {}, {}
@@ -76,11 +76,11 @@ class ImageViews:
                 {"between test images, through noise": self.between(flow, ends, data.shape)},
                 columns=STOPS,
             )
-        return Exhibit(figures, task.probe_spread(data), arrays)
+        return Artifacts(figures, task.probe_spread(data), arrays)
 
-    def sample(self, task: Density, data: Data) -> Exhibit:
-        """Return ``show``, which has the samples as an array."""
-        return self.show(task, data)
+    def sample(self, task: Density, data: Data) -> Artifacts:
+        """Return ``visualize``, which has the samples as an array."""
+        return self.visualize(task, data)
 
     def decode(self, flow: Flow, z: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Return images in [0, 1] for noise (B, D)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data import energies
 from ..flow import Flow, Transport, log_normal
-from ..training import Data, Headline
+from ..training import Data, PrimaryMetric
 
 
 class Score(NamedTuple):
@@ -31,10 +31,10 @@ class Metric(Objective, Protocol):
     """An objective that is also evaluated and reported.
 
     Attributes:
-        headline: Name and unit of its values.
+        primary_metric: Name and unit of its values.
     """
 
-    headline: Headline
+    primary_metric: PrimaryMetric
 
     def bind(self, data: Data) -> None:
         """Read what it needs of a data set.
@@ -53,7 +53,7 @@ class Metric(Objective, Protocol):
 class Likelihood:
     """-log p(x | c) of samples x."""
 
-    headline = Headline("nll", "nats")
+    primary_metric = PrimaryMetric("nll", "nats")
 
     def __call__(self, flow: Flow, batch: Tensor, context: Tensor | None = None) -> Score:
         transport = flow.transport(batch, context)
@@ -83,7 +83,7 @@ class BitsPerDim:
         bits: n.
     """
 
-    headline = Headline("bits_per_dim", "bits/dim")
+    primary_metric = PrimaryMetric("bits_per_dim", "bits/dim")
 
     def __init__(self, bits: int = 8) -> None:
         self.bits = bits
@@ -134,7 +134,7 @@ class ReverseKLDivergence:
         energy: Name of U.
     """
 
-    headline = Headline("kl", "nats")
+    primary_metric = PrimaryMetric("kl", "nats")
 
     def __init__(self, energy: energies.Name = "u1") -> None:
         self.energy, self.log_z = energy, energies.log_normaliser(energy)

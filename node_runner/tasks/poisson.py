@@ -10,7 +10,7 @@ from ..latent import Inference, KLAnnealing, PointProcess, log_likelihood
 from ..latent.plots import draw_intensities
 from ..nets import with_solver
 from ..ode import Solver
-from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from ..training import Artifacts, Data, DatasetMetric, Evaluation, PrimaryMetric, TrainingStep
 from .series import check_features, forward_cost, kl_metrics
 
 SHOWN = 6  # series in the picture
@@ -34,7 +34,7 @@ class PoissonEvents(nn.Module):
         ValueError: for less than one sample.
     """
 
-    headline = Headline("nll", "nats")
+    primary_metric = PrimaryMetric("nll", "nats")
 
     def __init__(
         self,
@@ -59,14 +59,14 @@ class PoissonEvents(nn.Module):
         check_features(self.model.dim, data)
         self.kl.steps_per_epoch = data.steps_per_epoch
 
-    def step(self, batch: Events) -> Step:
+    def step(self, batch: Events) -> TrainingStep:
         """A training step on one batch of series."""
         log_prob, inference = self.model.infer(batch.observed)
         weight, kl = self.kl.step(), inference.kl.sum(1)
         loss = (weight * kl - log_prob.mean(1)).mean()
         nll = (kl - log_prob.mean(1)).mean().detach()
         metrics = {"nll": nll} | kl_metrics(inference, kl, weight)
-        return Step(loss=loss, metrics=metrics, costs=inference.nfe)
+        return TrainingStep(loss=loss, metrics=metrics, costs=inference.nfe)
 
     def evaluate(self, batch: Events, split: str) -> Evaluation:
         """Of each series: ``nll``, the negated bound with w = 1; the negative log-likelihood of the
@@ -87,7 +87,7 @@ class PoissonEvents(nn.Module):
             "rate_error": relative_error(rates, batch),
             "rate_error_constant": relative_error((count / end)[:, None], batch),
         }
-        pooled = {"gain": Pooled(nats_an_event, (constant - nll, count))}
+        pooled = {"gain": DatasetMetric(nats_an_event, (constant - nll, count))}
         return Evaluation(values, forward_cost(inference), pooled)
 
     def infer(self, batch: Events) -> tuple[Tensor, Inference]:
@@ -95,12 +95,12 @@ class PoissonEvents(nn.Module):
         model = with_solver(self.model, self.eval_solver)
         return model.infer(batch.observed, batch.grid, self.samples)
 
-    def sample(self, data: Data) -> Exhibit:
-        """What ``show`` gives, and as arrays of the first batch of the test: ``times`` (G,),
+    def sample(self, data: Data) -> Artifacts:
+        """What ``visualize`` gives, and as arrays of the first batch of the test: ``times`` (G,),
         ``intensities`` (B, G, S) of samples of the latent state there, in events a unit of time,
         ``true_intensity`` (B, G), and ``events`` (B, N), nan behind the last of a series.
         """
-        found, batch = self.show(data), next(iter(data.batches("test")))
+        found, batch = self.visualize(data), next(iter(data.batches("test")))
         found.arrays |= {
             "times": batch.grid[0],
             "intensities": self.infer(batch)[1].predictions[..., 0],
@@ -109,11 +109,11 @@ class PoissonEvents(nn.Module):
         }
         return found
 
-    def show(self, data: Data) -> Exhibit:
+    def visualize(self, data: Data) -> Artifacts:
         """The first test series: the learned intensity beside the true one."""
         batch = next(iter(data.batches("test")))
         rates = self.infer(batch)[1].predictions[..., 0]
-        return Exhibit({"intensity": draw_intensities(first(batch, SHOWN), rates[:SHOWN])})
+        return Artifacts({"intensity": draw_intensities(first(batch, SHOWN), rates[:SHOWN])})
 
 
 def relative_error(rates: Tensor, batch: Events) -> Tensor:

@@ -9,7 +9,7 @@ from ..data import energies
 from ..flow import Divergence, Flow, log_normal
 from ..flow.plots import draw_densities, evaluate_density, grid_points
 from ..ode import Solver
-from ..training import Data, Exhibit
+from ..training import Artifacts, Data
 from .density import Density
 from .objectives import ReverseKLDivergence
 
@@ -48,7 +48,7 @@ class EnergyViews:
     def __init__(self, extent: float, grid: int) -> None:
         self.extent, self.grid = extent, grid
 
-    def show(self, task: Density, data: Data) -> Exhibit:
+    def visualize(self, task: Density, data: Data) -> Artifacts:
         """Return target, learned density and samples, and the two densities as arrays. The learned
         mass inside the picture is below 1 where the target extends beyond it as well.
         """
@@ -71,11 +71,11 @@ class EnergyViews:
         inside = (2 * self.extent / self.grid) ** 2
         total = densities["learned"].double().sum().item() * inside
         arrays = {f"density_{name}": values for name, values in densities.items()}
-        return Exhibit({"density": figure}, {"density/inside": total}, arrays)
+        return Artifacts({"density": figure}, {"density/inside": total}, arrays)
 
-    def sample(self, task: Density, data: Data) -> Exhibit:
-        """Return ``show`` and samples as an array."""
-        found = self.show(task, data)
+    def sample(self, task: Density, data: Data) -> Artifacts:
+        """Return ``visualize`` and samples as an array."""
+        found = self.visualize(task, data)
         noise = torch.randn_like(torch.cat(list(data.batches("test"))))
         found.arrays["samples"] = task.evaluated_flow().transport(noise).z
         return found

@@ -19,7 +19,7 @@ from ..latent import (
 from ..latent.plots import SeriesAxes, draw_interpolation, draw_series, plot_times
 from ..nets import with_solver
 from ..ode import Solver
-from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from ..training import Artifacts, Data, DatasetMetric, Evaluation, PrimaryMetric, TrainingStep
 
 SHOWN, FUTURES = 6, 10  # series in the picture, and samples of each
 PRIOR = 100  # samples from the prior
@@ -35,7 +35,7 @@ class SeriesModelling(nn.Module):
         mean: over observations and latent dimensions instead of sums.
     """
 
-    headline = Headline("mse", "")
+    primary_metric = PrimaryMetric("mse", "")
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class SeriesModelling(nn.Module):
         check_series(self.model, data)
         self.kl.steps_per_epoch = data.steps_per_epoch
 
-    def step(self, batch: Batch) -> Step:
+    def step(self, batch: Batch) -> TrainingStep:
         """A training step on one batch of series."""
         batch = self.cast(batch)
         inference, weight = self.model.infer(batch.observed, batch.target.times), self.kl.step()
         objective, kl = self.objective(inference, batch.target, weight)
         errors, _ = squared_errors(batch.target, inference.predictions.detach())
         metrics = {"mse_observed": errors.mean()} | kl_metrics(inference, kl, weight)
-        return Step(loss=-objective.mean(), metrics=metrics, costs=inference.nfe)
+        return TrainingStep(loss=-objective.mean(), metrics=metrics, costs=inference.nfe)
 
     def cast(self, batch: Batch) -> Batch:
         """The batch in the model's dtype: trajectories are float64 (``data.trajectory``)."""
@@ -90,21 +90,21 @@ class SeriesModelling(nn.Module):
         alike, by_feature = squared_errors(target, inference.predictions[:, :end])
         objective, _ = self.objective(inference, target, 1.0)
         values = {"loss": -objective, "mse": by_feature, "mse_observed": alike}
-        pooled = {"rmse": Pooled(root_mean, (alike,))}
+        pooled = {"rmse": DatasetMetric(root_mean, (alike,))}
         if batch.beyond is not None:
             later, _ = squared_errors(batch.beyond, inference.predictions[:, end:])
-            values["mse_beyond"], pooled["rmse_beyond"] = later, Pooled(root_mean, (later,))
+            values["mse_beyond"], pooled["rmse_beyond"] = later, DatasetMetric(root_mean, (later,))
         return Evaluation(values, forward_cost(inference), pooled)
 
-    def sample(self, data: Data) -> Exhibit:
-        """What ``show`` gives, and as arrays of the first batch of the test: ``times`` (T,), and
+    def sample(self, data: Data) -> Artifacts:
+        """What ``visualize`` gives, and as arrays of the first batch of the test: ``times`` (T,), and
         ``samples`` (B, T, S, D) of what the model makes of each series there, inside the range of
         the target and beyond it; what it was told, ``observed_times`` (B, N) and
         ``observed_values`` (B, N, D), nan where nothing is; of a latent model also
         ``prior_samples`` (P, T, D), of states drawn from N(0, I). Values are in the units of the
         files where the data are scaled.
         """
-        found, batch = self.show(data), self.cast(next(iter(data.batches("test"))))
+        found, batch = self.visualize(data), self.cast(next(iter(data.batches("test"))))
         model = with_solver(self.model, self.eval_solver)
         times, beyond = plot_times(batch)
         every = times if beyond is None else torch.cat((times, beyond))
@@ -122,7 +122,7 @@ class SeriesModelling(nn.Module):
             found.arrays["prior_samples"] = in_files(data, curves)
         return found
 
-    def show(self, data: Data) -> Exhibit:
+    def visualize(self, data: Data) -> Artifacts:
         """The first test series with what the model makes of them, and of a latent model what lies
         between two of them.
         """
@@ -132,7 +132,7 @@ class SeriesModelling(nn.Module):
         figures = {"series": draw_series(model, batch, FUTURES, labels)}
         if isinstance(model, LatentModel):
             figures["between"] = draw_interpolation(model, batch, labels)
-        return Exhibit(figures)
+        return Artifacts(figures)
 
 
 def in_files(data: Data, values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ..latent import Inference, KLAnnealing, SeriesModel, elbo
 from ..nets import with_solver
 from ..ode import Solver
 from ..plotting import add_colour_bar
-from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from ..training import Artifacts, Data, DatasetMetric, Evaluation, PrimaryMetric, TrainingStep
 from .series import check_series, forward_cost, kl_metrics
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SeriesClassification(nn.Module):
         ValueError: for a weight that is not positive.
     """
 
-    headline = Headline("nll", "nats")
+    primary_metric = PrimaryMetric("nll", "nats")
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class SeriesClassification(nn.Module):
         inference = model.infer(batch.observed, batch.target.times)
         return self.classifier(inference.embedding).log_softmax(-1), inference
 
-    def step(self, batch: Batch) -> Step:
+    def step(self, batch: Batch) -> TrainingStep:
         """A training step: the cross-entropy of each sample of the state."""
         log_prob, inference = self.classify(self.model, batch)
         right = picked(log_prob, batch.labels[..., None].expand(log_prob.shape[:-1]))
@@ -120,7 +120,7 @@ class SeriesClassification(nn.Module):
             metrics |= {"evidence": found[0].mean().detach()} | kl_metrics(
                 inference, found[1], kl_weight
             )
-        return Step(loss=loss, metrics=metrics, costs=inference.nfe)
+        return TrainingStep(loss=loss, metrics=metrics, costs=inference.nfe)
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:
         """Of each series: cross-entropy and error of the mean probability over samples; over times,
@@ -137,20 +137,20 @@ class SeriesClassification(nn.Module):
         values["accuracy"] = 1 - values["error"]
         pooled = {}
         if log_prob.shape[-1] == 2 and log_prob.dim() == 2:
-            pooled["auc"] = Pooled(area_under_curve, (log_prob[:, 1], batch.labels))
+            pooled["auc"] = DatasetMetric(area_under_curve, (log_prob[:, 1], batch.labels))
         return Evaluation(values, forward_cost(inference), pooled)
 
-    def sample(self, data: Data) -> Exhibit:
-        """What ``show`` gives, and as arrays of the first batch of the test: ``probabilities``
+    def sample(self, data: Data) -> Artifacts:
+        """What ``visualize`` gives, and as arrays of the first batch of the test: ``probabilities``
         (B, ..., C), their mean over samples, and ``labels`` (B, ...), -1 where there is none.
         """
-        found, batch = self.show(data), next(iter(data.batches("test")))
+        found, batch = self.visualize(data), next(iter(data.batches("test")))
         log_prob = self.classify(with_solver(self.model, self.eval_solver), batch)[0]
         labels = batch.labels.masked_fill(~counted(batch), -1)
         found.arrays |= {"probabilities": log_prob.exp().mean(-2), "labels": labels}
         return found
 
-    def show(self, data: Data) -> Exhibit:
+    def visualize(self, data: Data) -> Artifacts:
         """How often each class is told for another, on the test set."""
         model, pairs = with_solver(self.model, self.eval_solver), []
         for batch in data.batches("test"):
@@ -158,7 +158,7 @@ class SeriesClassification(nn.Module):
             known = counted(batch)
             pairs.append(torch.stack((batch.labels[known], log_prob.argmax(-1)[known])))
         names = getattr(data, "class_names", tuple(map(str, range(data.classes))))
-        return Exhibit({"confusion": draw_confusion(torch.cat(pairs, 1).cpu(), names)})
+        return Artifacts({"confusion": draw_confusion(torch.cat(pairs, 1).cpu(), names)})
 
 
 def picked(log_prob: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data.series import Batch, Series
 from ..data.trajectory import Trajectories
 from ..ode import Solver, Stats
-from ..training import Data, Evaluation, Exhibit, Headline, Pooled, Step
+from ..training import Artifacts, Data, DatasetMetric, Evaluation, PrimaryMetric, TrainingStep
 from ..trajectory import Dynamics, HorizonSchedule
 from ..trajectory.plots import curve_times, draw_field, draw_states
 
@@ -29,7 +29,7 @@ class Trajectory(nn.Module):
         horizon: over training.
     """
 
-    headline = Headline("mse", "")
+    primary_metric = PrimaryMetric("mse", "")
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Trajectory(nn.Module):
             self.dynamics = Dynamics(field, observed)
         return self.dynamics
 
-    def step(self, batch: Batch) -> Step:
+    def step(self, batch: Batch) -> TrainingStep:
         """A training step on all trajectories, in stretches as long as the horizon; the loss is in
         units of each state's variance.
         """
@@ -70,7 +70,7 @@ class Trajectory(nn.Module):
         length, end = self.horizon.step(series), series.times.max().item()
         u, target, stats = dynamics.predict_segments(self.solver, series, length, end)
         loss = ((u - target.values).square() * target.mask).sum() / target.mask.sum()
-        return Step(loss, {"mse": loss, "horizon": torch.tensor(length / end)}, stats.nfe)
+        return TrainingStep(loss, {"mse": loss, "horizon": torch.tensor(length / end)}, stats.nfe)
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:
         """Of each trajectory: mse, the mean squared error inside the observed time in units of each
@@ -83,10 +83,10 @@ class Trajectory(nn.Module):
         errors = squares(batch.target, x[:, :end])
         scaled = (errors / dynamics.units.sd.square()).sum((1, 2))
         values = {"mse": scaled / batch.target.mask.sum((1, 2))}
-        pooled = {"rmse": Pooled(root_mean, summed(batch.target, errors))}
+        pooled = {"rmse": DatasetMetric(root_mean, summed(batch.target, errors))}
         if batch.beyond is not None:
             errors = squares(batch.beyond, x[:, end:])
-            pooled["rmse_beyond"] = Pooled(root_mean, summed(batch.beyond, errors))
+            pooled["rmse_beyond"] = DatasetMetric(root_mean, summed(batch.beyond, errors))
         return Evaluation(values, {"nfe": stats.forward.nfe}, pooled)
 
     def predict(self, batch: Batch, times: Tensor) -> tuple[Tensor, Stats]:
@@ -97,7 +97,7 @@ class Trajectory(nn.Module):
         start = dynamics.first(batch.observed) if self.another else None
         return dynamics.predict(self.eval_solver, times, start)
 
-    def show(self, data: Trajectories) -> Exhibit:
+    def visualize(self, data: Trajectories) -> Artifacts:
         """States against time, and in the plane the field; errors of each state, where there are
         several; how far f is from the true one, where that is known.
         """
@@ -115,7 +115,7 @@ class Trajectory(nn.Module):
             scalars["field/error"] = field_error(dynamics.rate, data.system.f, batch.target)
         if data.shape == (2,):
             figures["field"] = draw_field(shown, times, curves, fields, data.states)
-        return Exhibit(figures, scalars, {"times": times + data.origin, "states": curves})
+        return Artifacts(figures, scalars, {"times": times + data.origin, "states": curves})
 
     def by_state(self, batch: Batch, states: tuple[str, ...]) -> dict[str, float]:
         """Root-mean-square errors of each state where there are several, in its own unit."""

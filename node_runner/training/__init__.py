@@ -10,7 +10,7 @@ from .runtime import Runtime
 from .schedule import Schedule
 from .state import TrainingState
 from .stop import Diverged, Ending
-from .task import Data, Evaluation, Exhibit, Headline, Pooled, Step, Task
+from .task import Artifacts, Data, DatasetMetric, Evaluation, PrimaryMetric, Task, TrainingStep
 from .trainer import Trainer
 
 __all__ = [
@@ -21,16 +21,16 @@ __all__ = [
     "Diverged",
     "Ending",
     "Evaluation",
-    "Exhibit",
-    "Headline",
+    "Artifacts",
+    "PrimaryMetric",
     "Interrupt",
     "Interrupted",
     "Logger",
-    "Pooled",
+    "DatasetMetric",
     "Runtime",
     "Schedule",
     "Status",
-    "Step",
+    "TrainingStep",
     "Summary",
     "Task",
     "Trainer",

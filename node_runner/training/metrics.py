@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .randomness import unchanged_randomness
-from .task import Data, Evaluation, Pooled, Task
+from .task import Data, DatasetMetric, Evaluation, Task
 
 __all__ = ["Means", "Summary", "evaluate", "summarise"]
 
@@ -66,7 +66,7 @@ def summarise(evaluations: Iterable[Evaluation]) -> Summary:
     """
     values: dict[str, list[Tensor]] = {}
     costs: dict[str, list[float]] = {}
-    pooled: dict[str, list[Pooled]] = {}
+    pooled: dict[str, list[DatasetMetric]] = {}
     for evaluation in evaluations:
         for name, value in evaluation.values.items():
             values.setdefault(name, []).append(value.detach().double())

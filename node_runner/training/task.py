@@ -16,7 +16,7 @@ Batch = Any  # what a data set yields and its task understands
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One training step up to its loss.
 
     Attributes:
@@ -30,7 +30,7 @@ class Step:
     costs: Callable[[], dict[str, float]]
 
 
-class Pooled(NamedTuple):
+class DatasetMetric(NamedTuple):
     """A metric of a whole split that is no mean over its samples, such as the area under a curve.
 
     Attributes:
@@ -54,10 +54,10 @@ class Evaluation:
 
     values: dict[str, Tensor]
     costs: dict[str, float]
-    pooled: dict[str, Pooled] = field(default_factory=dict)
+    pooled: dict[str, DatasetMetric] = field(default_factory=dict)
 
 
-class Headline(NamedTuple):
+class PrimaryMetric(NamedTuple):
     """The metric that sums a task up, its unit, and the factor from its value to that unit."""
 
     metric: str
@@ -66,7 +66,7 @@ class Headline(NamedTuple):
 
 
 @dataclass
-class Exhibit:
+class Artifacts:
     """What a task has to show: figures, further numbers, arrays to be read again, and the frames of
     animations, by name.
     """
@@ -80,7 +80,7 @@ class Exhibit:
 class Task(Protocol):
     """A model with its objective: an nn.Module."""
 
-    headline: Headline
+    primary_metric: PrimaryMetric
 
     def bind(self, data: Data) -> None:
         """Configure the task for a data set (number of classes, of bits, of states, steps per
@@ -90,7 +90,7 @@ class Task(Protocol):
             ValueError: If they do not; the message names what to change.
         """
 
-    def step(self, batch: Batch) -> Step:
+    def step(self, batch: Batch) -> TrainingStep:
         """The loss of a training batch."""
 
     def evaluate(self, batch: Batch, split: str) -> Evaluation:
@@ -98,7 +98,7 @@ class Task(Protocol):
         gradients.
         """
 
-    def show(self, data: Data) -> Exhibit:
+    def visualize(self, data: Data) -> Artifacts:
         """Pictures of what has been learned; called without gradients. A task may have ``sample``
         beside it, which mode=sample calls instead, for more and for what takes longer.
         """

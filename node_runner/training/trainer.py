@@ -20,7 +20,7 @@ from .progress import Status, steps_with_bar
 from .schedule import Schedule
 from .state import TrainingState
 from .stop import Diverged, Ending
-from .task import Data, Step, Task
+from .task import Data, Task, TrainingStep
 from .timer import Timer
 
 __all__ = ["Trainer"]
@@ -190,7 +190,7 @@ class Trainer:
         """Take one step of the optimizer; return what is measured on logged steps only."""
         task, optimizer = state.task, state.optimizer
         task.train()
-        result: Step = task.step(data.train_batch(step))
+        result: TrainingStep = task.step(data.train_batch(step))
         measured = {"memory/saved_mib": saved_bytes(result.loss) / 2**20} if measure else {}
         optimizer.zero_grad(set_to_none=True)
         result.loss.backward()
@@ -239,7 +239,7 @@ class Trainer:
             self.abandonable = False
         done.validation_missing = False
         logger.scalars({f"{split}/{k}": v["mean"] for k, v in summary.items()}, done.step)
-        value = summary[state.task.headline.metric]["mean"]
+        value = summary[state.task.primary_metric.metric]["mean"]
         if self.best_on is None:
             return False
         if value < done.best:

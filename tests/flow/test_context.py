@@ -171,7 +171,7 @@ def test_training_on_labelled_moons_learns_the_classes():
     with torch.no_grad():
         right = task.evaluate((x, labels), "test")
         wrong = task.evaluate((x, 1 - labels), "test").values["nll"]
-        exhibit = task.show(data)
+        exhibit = task.visualize(data)
     for k in (0, 1):
         pooled = right.pooled[f"nll_class_{k}"]
         assert pooled.of(*pooled.parts) < wrong[labels == k].mean() - 0.3

@@ -116,7 +116,7 @@ def test_evaluation_counts_its_own_evaluations():
 def test_mistakes_are_titled_with_label_and_answer():
     task = classification()
     with torch.no_grad():
-        figure = task.show(Few()).figures["mistakes"]
+        figure = task.visualize(Few()).figures["mistakes"]
         answers = task.classify(batch()[0]).logits.argmax(1)
     wrong = [(int(y), int(a)) for y, a in zip(batch()[1], answers, strict=True) if y != a]
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
@@ -127,7 +127,7 @@ def test_mistakes_are_titled_with_label_and_answer():
 def test_the_solve_of_an_ode_net_is_measured_as_it_was_trained(gradient):
     task = classification(gradient=gradient)
     with torch.no_grad():
-        found = task.show(Few()).scalars
+        found = task.visualize(Few()).scalars
         evaluated = task.evaluate(batch(), "test").costs["nfe"]
     assert found["solve/nfe_forward"] == evaluated
     assert (found["solve/nfe_backward"] > 0) == (gradient is not None)
@@ -139,6 +139,6 @@ def test_what_has_no_solve_has_none_to_measure():
     plain, off = Classification(PLAIN["mlp"](), Solver()), classification()
     off.measured = 0
     with torch.no_grad():
-        assert plain.show(Few()).scalars == off.show(Few()).scalars == {}
+        assert plain.visualize(Few()).scalars == off.visualize(Few()).scalars == {}
     with pytest.raises(ValueError, match="^measured is -1"):
         Classification(PLAIN["mlp"](), Solver(), measured=-1)

@@ -75,7 +75,7 @@ def test_training_brings_the_nll_down():
 def test_the_picture_has_all_its_panels_and_the_density_sums_to_one():
     task = density(extent=6.0, grid=60)
     with torch.no_grad():
-        exhibit = task.show(Toy(0, CPU, test_size=200))
+        exhibit = task.visualize(Toy(0, CPU, test_size=200))
     titles = [axis.get_title() for axis in exhibit.figures["density"].axes if axis.get_title()]
     assert titles[:3] == ["data", "learned density", "model samples"]
     assert titles[3].startswith("t = 0.5") and titles[-1].startswith("t = 0 ")
@@ -115,7 +115,7 @@ def test_sampling_shows_samples_their_paths_and_an_animation(monkeypatch):
     noise = torch.randn(50, 2)
     carried = task.evaluated_flow().transport(found.arrays["samples"]).z
     torch.testing.assert_close(carried, noise, rtol=0, atol=1e-4)
-    assert not task.show(data).animations
+    assert not task.visualize(data).animations
 
 
 @torch.no_grad()
@@ -149,7 +149,7 @@ def bent(eval_divergence):
 def test_the_spread_of_a_likelihood_is_that_over_many_probes():
     """From two draws for each of 100 samples: an error of 7 % and of what heavy tails add."""
     task = bent(Rademacher())
-    (scalars, batch) = task.show(Points()).scalars, next(Points().batches("test"))[:100]
+    (scalars, batch) = task.visualize(Points()).scalars, next(Points().batches("test"))[:100]
     draws = torch.stack([task.evaluated_flow().log_prob(batch) for _ in range(50)])
     true = draws.var(0).mean().sqrt().item()
     assert true > 0.01
@@ -158,5 +158,5 @@ def test_the_spread_of_a_likelihood_is_that_over_many_probes():
 
 @torch.no_grad()
 def test_an_exact_likelihood_has_no_spread():
-    assert bent(Exact()).show(Points()).scalars == {}
+    assert bent(Exact()).visualize(Points()).scalars == {}
     assert set(bent(Exact()).sample(Points()).arrays) == {"samples"}

@@ -184,7 +184,7 @@ def test_interpolation_goes_from_one_image_to_another_through_noise_of_their_len
 @torch.no_grad()
 def test_images_are_shown_with_the_spread_of_a_noisy_likelihood():
     ours = task(samples=5, pairs=2)
-    found = ours.show(Squares())
+    found = ours.visualize(Squares())
     assert set(found.figures) == {"samples", "interpolation"}
     titles = [axis.get_title() for axis in found.figures["samples"].axes]
     assert titles == ["test images", "model samples at temperature 1"]
@@ -195,7 +195,7 @@ def test_images_are_shown_with_the_spread_of_a_noisy_likelihood():
 
 @torch.no_grad()
 def test_an_exact_likelihood_has_no_spread_and_pictures_can_be_left_out():
-    found = task(eval_divergence=Exact(), samples=0, pairs=0).show(Squares())
+    found = task(eval_divergence=Exact(), samples=0, pairs=0).visualize(Squares())
     assert not found.figures and not found.arrays and not found.scalars
 
 
@@ -204,7 +204,7 @@ def test_test_images_are_scaled_by_their_bits(monkeypatch):
     panels = []
     monkeypatch.setattr(images, "draw_images", lambda shown, columns=8: panels.append(shown))
     data = Squares(bits=5)
-    task(bits=5, samples=4).show(data)
+    task(bits=5, samples=4).visualize(data)
     expected = next(data.batches("test"))[:4] / 32
     torch.testing.assert_close(panels[0]["test images"], expected)
     (rows,) = panels[1].values()
@@ -218,7 +218,7 @@ def test_temperature_scales_the_noise_of_samples():
     for temperature in (1.0, 0.5, 1e-6):
         torch.manual_seed(3)
         ours = task(rest=True, samples=30, pairs=0, temperature=temperature)
-        drawn.append(ours.show(Squares()).arrays["samples"])
+        drawn.append(ours.visualize(Squares()).arrays["samples"])
     noise = [torch.logit(0.05 + 0.9 * x) for x in drawn]
     inside = (drawn[0] > 0) & (drawn[0] < 1)
     torch.testing.assert_close(noise[1][inside], 0.5 * noise[0][inside], rtol=0, atol=1e-4)
@@ -228,7 +228,7 @@ def test_temperature_scales_the_noise_of_samples():
 @torch.no_grad()
 @pytest.mark.parametrize(("count", "figures"), [(5, 2), (1, 1)])
 def test_few_or_an_odd_number_of_test_images_will_do(count, figures):
-    found = task(samples=2, pairs=6).show(Squares(test=count))
+    found = task(samples=2, pairs=6).visualize(Squares(test=count))
     assert len(found.figures) == figures
 
 

@@ -128,7 +128,7 @@ def test_training_lowers_the_bound_below_any_constant_towards_the_truth():
 def test_events_and_intensities_are_shown():
     data, task = data_of(rate=0.6), task_of(samples=3)
     (batch, _) = data.batches("test")
-    axes = task.show(data).figures["intensity"].axes
+    axes = task.visualize(data).figures["intensity"].axes
     assert len(axes) == SHOWN and (batch.counts[:SHOWN] == 0).any()  # one has no events
     for i, axis in enumerate(axes):
         curves = [torch.as_tensor(line.get_ydata()) for line in axis.lines]

@@ -115,7 +115,7 @@ def test_evaluation_is_exact_whatever_trains():
 def test_target_and_learned_density_are_shown_and_kept():
     """The ring of u1 keeps off the wall: the picture holds its mass."""
     task = matching(grid=80)
-    found = task.show(Noise(0, CPU, test_size=500))
+    found = task.visualize(Noise(0, CPU, test_size=500))
     titles = [axis.get_title() for axis in found.figures["density"].axes if axis.get_title()]
     assert titles == ["target", "learned", "model samples"]
     cell = (8 / 80) ** 2
@@ -129,7 +129,7 @@ def test_target_and_learned_density_are_shown_and_kept():
 @pytest.mark.parametrize("name", ["u2", "u3"])
 @torch.no_grad()
 def test_a_target_that_goes_on_to_the_wall_has_its_floor_in_the_picture(name):
-    target = matching(name, grid=80).show(Noise(0, CPU, test_size=50)).arrays["density_target"]
+    target = matching(name, grid=80).visualize(Noise(0, CPU, test_size=50)).arrays["density_target"]
     floor = 8 / (8 + 0.2 * (2 * pi) ** 0.5)
     assert target.sum().item() * (8 / 80) ** 2 == pytest.approx(floor, abs=2e-3)
 
@@ -137,7 +137,7 @@ def test_a_target_that_goes_on_to_the_wall_has_its_floor_in_the_picture(name):
 @torch.no_grad()
 def test_the_learned_density_is_that_of_the_samples():
     """A flow at rest has the normal's; rows are y from below."""
-    found = matching("u4", rest=True, grid=40).show(Noise(0, CPU, test_size=50))
+    found = matching("u4", rest=True, grid=40).visualize(Noise(0, CPU, test_size=50))
     axis = torch.linspace(-4, 4, 81)[1::2]
     normal = (-0.5 * axis**2).exp() / (2 * pi) ** 0.5
     learned = found.arrays["density_learned"]

@@ -104,7 +104,7 @@ def test_the_confusion_figure_has_the_counts_of_answers(kind, name):
         p = task.classify(task.model, each)[0].exp().mean(-2)
         for at, label in labelled(each):
             counts[label, p[at].argmax()] += 1
-    figure = seeded(task.show, data).figures["confusion"]
+    figure = seeded(task.visualize, data).figures["confusion"]
     shown = {tuple(map(int, t.get_position()[::-1])): t.get_text() for t in figure.axes[0].texts}
     assert len(shown) == 9
     for (i, j), text in shown.items():

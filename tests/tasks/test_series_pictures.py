@@ -41,7 +41,7 @@ def drawn(figure):
 @torch.no_grad()
 def test_series_are_shown_as_they_are_with_samples_of_the_model(name):
     data = Spirals(0, CPU, **SIZES)
-    figures = small(name).show(data).figures
+    figures = small(name).visualize(data).figures
     assert set(figures) == {"series"} | ({"between"} if name == "latent_rnn" else set())
     curves, points = drawn(figures["series"])
     assert len(figures["series"].axes) == SHOWN
@@ -56,7 +56,7 @@ def test_series_are_shown_as_they_are_with_samples_of_the_model(name):
 @torch.no_grad()
 def test_a_single_feature_is_drawn_against_time_up_to_the_last_one_asked_for(kind):
     data = Periodic(0, CPU, task=kind, **SIZES)
-    figure = small("latent_rnn", "latent_periodic").show(data).figures["series"]
+    figure = small("latent_rnn", "latent_periodic").visualize(data).figures["series"]
     curves, points = drawn(figure)
     assert max(curve[:, 0].max() for curve in curves) == data.times[-1]
     assert torch.equal(points[0][:, 0], data.times[: data.inside])
@@ -73,7 +73,7 @@ def test_a_single_feature_is_drawn_against_time_up_to_the_last_one_asked_for(kin
 def test_the_line_between_two_series_ends_at_what_they_decode_to():
     data, task = Spirals(0, CPU, **SIZES), small("latent_rnn")
     batch = first(next(iter(data.batches("test"))), SHOWN)
-    curves, _ = drawn(task.show(data).figures["between"])
+    curves, _ = drawn(task.visualize(data).figures["between"])
     assert len(curves) == 5
     times = torch.linspace(0, float(batch.target.times.max()), len(curves[0])).expand(SHOWN, -1)
     expected = task.model.decode(task.model.encoder(batch.observed).mean[:, None], times)[:, :, 0]
@@ -84,10 +84,10 @@ def test_the_line_between_two_series_ends_at_what_they_decode_to():
 @torch.no_grad()
 def test_series_are_drawn_in_the_units_of_the_data_with_their_names():
     data = Periodic(0, CPU, **SIZES)
-    plain, _ = drawn(small("latent_rnn", "latent_periodic").show(data).figures["series"])
+    plain, _ = drawn(small("latent_rnn", "latent_periodic").visualize(data).figures["series"])
     data.scaling = Scaling(np.array([100.0]), np.array([10.0]))
     data.features, data.time_axis = ("level (cm)",), ("time (h)", 24.0)
-    figure = small("latent_rnn", "latent_periodic").show(data).figures["series"]
+    figure = small("latent_rnn", "latent_periodic").visualize(data).figures["series"]
     moved, points = drawn(figure)
     assert figure.axes[0].get_ylabel() == "level (cm)"
     assert {axis.get_xlabel() for axis in figure.axes} == {"time (h)"}

@@ -103,5 +103,5 @@ def test_a_task_runs_with_data_of_its_kind_and_refuses_others_in_a_line(name, se
         assert task.step(data.train_batch(0)).loss.isfinite()
         with torch.no_grad():
             found = task.evaluate(next(iter(data.batches("test"))), "test")
-        assert task.headline.metric in found.values
+        assert task.primary_metric.metric in found.values
     assert fits == FITS[name]

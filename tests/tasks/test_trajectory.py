@@ -199,7 +199,7 @@ def test_a_start_is_the_first_value_of_each_state():
 @torch.no_grad()
 def test_the_field_is_shown_in_the_plane_and_states_in_time():
     data, task = Simulated(0, CPU, "spiral", observations=20, trajectories=2, missing=0.2), made()
-    found = task.show(data)
+    found = task.visualize(data)
     true, learned, bar = found.figures["field"].axes
     assert (true.get_title(), learned.get_title()) == ("true", "learned")
     assert (true.get_xlabel(), true.get_ylabel()) == ("x", "y") and bar.get_ylabel()
@@ -207,7 +207,7 @@ def test_the_field_is_shown_in_the_plane_and_states_in_time():
     wanted = {"field/error", "rmse/x", "rmse/y", "rmse_beyond/x", "rmse_beyond/y"}
     assert set(found.scalars) == wanted
     assert found.arrays["states"].shape == (2, len(found.arrays["times"]), 2)
-    other = made().show(Simulated(0, CPU, "sir", observations=20))
+    other = made().visualize(Simulated(0, CPU, "sir", observations=20))
     assert set(other.figures) == {"states"}
 
 
@@ -247,7 +247,7 @@ def fitted(file, **options):
         losses.append(task.step(data.train_batch(step)).loss.item())
     (batch,) = data.batches("test")
     with torch.no_grad():
-        found, shown = task.evaluate(batch, "test"), task.show(data)
+        found, shown = task.evaluate(batch, "test"), task.visualize(data)
     return losses, found, shown
 
 
@@ -400,4 +400,4 @@ def test_a_file_is_one_trajectory(tmp_path):
     train(task, data, 3)
     assert task.dynamics.start.shape == (1, 1)
     with torch.no_grad():
-        assert task.show(data).scalars == {}  # one state, and no known f
+        assert task.visualize(data).scalars == {}  # one state, and no known f

@@ -13,15 +13,15 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from node_runner.training import (
     Abandoned,
+    Artifacts,
     Checkpoints,
     Diverged,
     Evaluation,
-    Exhibit,
-    Headline,
     Logger,
+    PrimaryMetric,
     Schedule,
-    Step,
     Trainer,
+    TrainingStep,
     evaluate,
     load_checkpoint,
 )
@@ -31,7 +31,7 @@ from node_runner.training.profile import profiler
 class Line(nn.Module):
     """y = w x + b by least squares; backward cost is known only once backward has run."""
 
-    headline = Headline("error", "units")
+    primary_metric = PrimaryMetric("error", "units")
 
     def __init__(self):
         super().__init__()
@@ -46,14 +46,14 @@ class Line(nn.Module):
     def step(self, batch):
         x, y = batch
         loss = (self.net(x) - y).square().mean()
-        return Step(loss, {"nll": loss}, lambda: {"nfe/backward": self.backward_passes})
+        return TrainingStep(loss, {"nll": loss}, lambda: {"nfe/backward": self.backward_passes})
 
     def evaluate(self, batch, split):
         x, y = batch
         return Evaluation({"error": (self.net(x) - y).square().flatten()}, {"nfe": 2.0})
 
-    def show(self, data):
-        return Exhibit()
+    def visualize(self, data):
+        return Artifacts()
 
 
 class Points:
