@@ -193,7 +193,8 @@ def _is_target(key: str, value: object = None) -> bool:
     is not one of ours.
     """
     path = key.split(".")
-    return "_target_" in path or (path[-1] == "method" and "." in str(value))
+    dotted_method = path[-1] == "method" and isinstance(value, str) and NAME.fullmatch(value)
+    return "_target_" in path or bool(dotted_method and "." in str(value))
 
 
 _NAMED = re.compile(r"(?:_target_|\bmethod)['\"]?\s*[:=]\s*['\"]?([\w.]+)")

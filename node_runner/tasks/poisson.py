@@ -96,7 +96,7 @@ class PoissonEvents(nn.Module):
         return model.infer(batch.observed, batch.grid, self.samples)
 
     def sample(self, data: Data) -> Artifacts:
-        """What ``visualize`` gives, and as arrays of the first batch of the test: ``times`` (G,),
+        """Return ``visualize`` and, as arrays of the first test batch, ``times`` (G,),
         ``intensities`` (B, G, S) of samples of the latent state there, in events a unit of time,
         ``true_intensity`` (B, G), and ``events`` (B, N), nan behind the last of a series.
         """

@@ -97,7 +97,7 @@ class SeriesModelling(nn.Module):
         return Evaluation(values, forward_cost(inference), pooled)
 
     def sample(self, data: Data) -> Artifacts:
-        """What ``visualize`` gives, and as arrays of the first batch of the test: ``times`` (T,), and
+        """Return ``visualize`` and, as arrays of the first test batch, ``times`` (T,), and
         ``samples`` (B, T, S, D) of what the model makes of each series there, inside the range of
         the target and beyond it; what it was told, ``observed_times`` (B, N) and
         ``observed_values`` (B, N, D), nan where nothing is; of a latent model also

@@ -141,7 +141,7 @@ class SeriesClassification(nn.Module):
         return Evaluation(values, forward_cost(inference), pooled)
 
     def sample(self, data: Data) -> Artifacts:
-        """What ``visualize`` gives, and as arrays of the first batch of the test: ``probabilities``
+        """Return ``visualize`` and, as arrays of the first test batch, ``probabilities``
         (B, ..., C), their mean over samples, and ``labels`` (B, ...), -1 where there is none.
         """
         found, batch = self.visualize(data), next(iter(data.batches("test")))
