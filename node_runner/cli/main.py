@@ -82,7 +82,7 @@ def _main(argv: list[str]) -> int:
     register(line.config_dir, importable)
     with initialize_config_dir(str(FOLDER), version_base=VERSION_BASE):
         if line.multirun:
-            return _run_sweep(line, typed)
+            return _run_sweep(line, typed, importable)
         config = composed_run(line, typed)
         if not line.shows:
             return _run(config)
@@ -126,13 +126,14 @@ def _run(config: DictConfig) -> int:
     return job.return_value  # raises what the job has raised
 
 
-def _run_sweep(line: CommandLine, typed: CommandLine) -> int:
+def _run_sweep(line: CommandLine, typed: CommandLine, importable: bool) -> int:
     """Run the jobs of a sweep. Return the worst exit code."""
     jobs, config = composed_sweep(line, typed)
     config = jobs.as_job(config.copy())
     context = _context(config, jobs)
+    job = partial(_job_of_sweep, os.getpid(), importable)
     launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=partial(_job_of_sweep, os.getpid()), config=config
+        hydra_context=context, task_function=job, config=config
     )
     context.callbacks.on_multirun_start(config=config, config_name="config")
     code = launch(Path(config.hydra.sweep.dir), lambda: launcher.launch(jobs.overrides, 0))
@@ -152,11 +153,12 @@ def _complain(error: BaseException) -> int:
     return MISTAKE
 
 
-def _job_of_sweep(process: int, config: DictConfig) -> None:
+def _job_of_sweep(process: int, importable: bool, config: DictConfig) -> None:
     """Run a job, in the process of node-run or in one that a launcher has started for it."""
     if os.getpid() == process:
         _job(config)
     else:
+        register(_call().config_dir, importable)  # what the launcher did not bring along
         run_in_worker(process, _job, config)
 
 
@@ -171,7 +173,6 @@ def _job(config: DictConfig) -> int:
 
     call = _call()
     try:
-        register(call.config_dir, importable=False)  # in a worker nothing is registered yet
         if call.sweep:
             clear_failure(call.folder)
         check_single_process()

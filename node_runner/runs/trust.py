@@ -160,7 +160,8 @@ def is_trusted(target: object, trusted: Sequence[str]) -> bool:
     if target in trusted:
         return True
     try:
-        home = getattr(get_object(target), "__module__", None)
+        named = get_object(target)
+        home = named.__name__ if inspect.ismodule(named) else getattr(named, "__module__", None)
     except (ImportError, ValueError, TypeError):  # said where the node itself is checked
         return True
     return isinstance(home, str) and has_prefix(home, trusted)
