@@ -23,16 +23,16 @@ def main(steps: int = 60) -> tuple[float, float, float]:
     optimizer = torch.optim.Adam(flow.parameters(), lr=0.02)
     test = ring(1000)
     with torch.no_grad():
-        before = flow.log_prob(test)[0].mean().item()
+        before = flow.log_prob(test).mean().item()
     for _ in range(steps):
-        log_prob, _ = flow.log_prob(ring(128))
+        log_prob = flow.log_prob(ring(128))
         optimizer.zero_grad()
         (-log_prob.mean()).backward()
         optimizer.step()
     axis = torch.linspace(-5.0, 5.0, 51)
     with torch.no_grad():
-        after = flow.log_prob(test)[0].mean().item()
-        density = flow.log_prob(torch.cartesian_prod(axis, axis))[0].exp()
+        after = flow.log_prob(test).mean().item()
+        density = flow.log_prob(torch.cartesian_prod(axis, axis)).exp()
     return before, after, density.sum().item() * 0.2**2
 
 

@@ -22,7 +22,7 @@ SLOW = set(
     test_resume test_reverse_kl test_scipy_solver test_series_classification
     test_series_mistakes test_state test_step_options test_sweep test_task_data
     test_trajectory test_trust test_typed test_wheel test_series_modelling
-    test_motion test_series_labels test_classification test_horizons test_outer_weights
+    test_flow_plots test_series_labels test_classification test_horizons test_outer_weights
     """.split()
 )
 SELECTED = {  # beginnings of names, by file

@@ -122,7 +122,7 @@ BAD = [
     ("experiment=nothing", "unknown experiment=nothing"),
     ("seed", "write key=value"),
     ("~seed", "seed is missing"),
-    ("tol=${x}", "Interpolation key 'x' not found"),
+    ("tol=${x}", "tol is ${x}, and there is no x"),
     ("optimizer.lr=fast", "optimizer.lr is 'fast', must be"),
     ("task.eval_solver=null", "task.eval_solver is None, must be"),
     ("tol=1e-3,1e-5", "tol=1e-3,1e-5 is a sweep: node-run -m"),

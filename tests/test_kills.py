@@ -27,7 +27,7 @@ def dies_while_it_draws():
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    Run.exhibit = die
+    Run._save_artifacts = die
 
 
 def clock_is_behind():

@@ -78,7 +78,7 @@ def test_a_run_of_before_is_resumed_with_one_warning(run):
     (run / origin.FILE).unlink()
     done = node_run(run.parent, *RESUME)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("whether it was edited since cannot be told") == 1
+    assert done.stdout.count("edits since it was made go unnoticed") == 1
     assert store.read(run, "resume").edits() == []  # from now on it can
 
 

@@ -82,7 +82,7 @@ def test_a_set_of_series_is_fetched_where_its_files_are(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("model=point_process", "task.model is a PointProcess, must be a SeriesModel"),
+        ("model=point_process", "model is a PointProcess, must be a SeriesModel"),
         ("data=events", "no series to predict"),
     ],
 )

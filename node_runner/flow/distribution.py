@@ -71,6 +71,9 @@ class FlowDistribution(Distribution):
         """Return log p(value | c) in nats, (*lead,) for values (*lead, *event)."""
         if self._validate_args:
             self._validate_sample(value)
+        if value.shape[-len(self.event_shape) :] != self.event_shape:
+            shape = list(self.event_shape)
+            raise ValueError(f"value has shape {list(value.shape)}, must end in {shape}")
         lead = value.shape[: value.dim() - len(self.event_shape)]
         lead = torch.broadcast_shapes(lead, self.batch_shape)
         points = value.expand(lead + self.event_shape).reshape(-1, *self.event_shape)

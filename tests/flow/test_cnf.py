@@ -157,7 +157,7 @@ def test_with_solver_shares_the_field(draw):
     flow = make_flow(regularizers={"kinetic": Kinetic()})
     other = flow.with_solver(Solver(), Rademacher())
     assert other.field is flow.field and other.end_time == flow.end_time
-    assert other.transport(draw(2, 2), 0.0, 1.0).costs == {}
+    assert other.transport(draw(2, 2), t0=0.0, t1=1.0).costs == {}
 
 
 @pytest.mark.parametrize("end_time", [0.0, -1.0, float("nan")])

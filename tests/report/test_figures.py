@@ -37,7 +37,7 @@ def test_a_figure_has_a_curve_for_each_net_and_a_band_over_seeds(name, results):
         assert len(drawn) == 2
         assert len(axis.collections) == (0 if name == "nfe_jacobian" else 1)
         assert axis.get_xlabel() and axis.get_ylabel()
-        labels = [text.get_text() for text in axis.get_legend().get_texts()]
+        labels = [" ".join(text.get_text().split()) for text in axis.get_legend().get_texts()]
         assert len(set(labels)) == len(labels) and any("2 seeds" in label for label in labels)
 
 

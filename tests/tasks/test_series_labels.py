@@ -161,7 +161,7 @@ def test_probabilities_and_labels_are_arrays(kind):
 
 @pytest.mark.parametrize("weight", [0, -1.0, math.nan])
 def test_a_weight_must_be_positive(weight):
-    refused(lambda: task_of(SERIES, weight=weight), f"task.weight is {weight}, must be positive")
+    refused(lambda: task_of(SERIES, weight=weight), f"weight is {weight}, must be positive")
 
 
 def test_to_reconstruct_needs_a_classifier():
