@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import inf, isfinite, nan
 from pathlib import Path
@@ -172,7 +172,7 @@ def _parts(node: dict | list | tuple, path: str) -> Iterator[tuple[Any, Any, str
         yield key, part, f"{path}.{key}" if path else str(key)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a document whole or not at all.
 
     Raises:

@@ -46,14 +46,14 @@ def check_launcher(overrides: Sequence[Override], multirun: bool, config: DictCo
     target = OmegaConf.select(config, "hydra.launcher._target_", default="")
     alone, chosen = target.endswith(".BasicLauncher"), "launcher"
     for override in overrides:
-        typed, key = override.input_line, override.key_or_group
+        typed, key = override.input_line or "", override.key_or_group
         if key in ("launcher", "hydra/launcher"):
             chosen = typed
             if override.is_sweep_override():
                 raise UserError(f"{typed}: all jobs of a sweep have the same launcher; choose one")
             if not (multirun or alone):
                 raise UserError(f"{typed} is for several jobs: node-run -m ... runs them")
-        elif key in MANY_TASKS and isinstance(override.value(), int) and override.value() > 1:
+        elif key in MANY_TASKS and isinstance(count := override.value(), int) and count > 1:
             raise UserError(f"{typed}: a run takes one process; leave it at 1")
         elif key.startswith("hydra.launcher.") and alone:
             raise UserError(f"{typed} is not for launcher=serial; choose launcher=joblib or slurm")
@@ -144,8 +144,8 @@ def _active_workers() -> set[int]:
     workers = set()
     for process in multiprocessing.active_children() if hasattr(os, "getpgid") else ():
         with suppress(ProcessLookupError):
-            if os.getpgid(process.pid) == process.pid:
-                workers.add(process.pid)
+            if (pid := process.pid) is not None and os.getpgid(pid) == pid:
+                workers.add(pid)
     return workers
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
@@ -26,7 +27,7 @@ from ..runs.config import FOLDER, USER_FOLDER, VERSION_BASE, register
 from ..runs.paths import quoted
 from ..runs.store import Call
 from ..streams import make_lenient
-from .composition import config_loader
+from .composition import Jobs, config_loader
 from .help import completed_runs, config_dir_of, explained_keys
 from .launchers import check_single_process, launch, run_in_worker
 from .overrides import CommandLine, parse
@@ -141,9 +142,9 @@ def _run_sweep(line: CommandLine, typed: CommandLine, importable: bool) -> int:
     return code
 
 
-def _context(config: DictConfig, loader: object) -> HydraContext:
-    assert isinstance(loader, ConfigLoader) or hasattr(loader, "load_sweep_config")
-    return HydraContext(config_loader=loader, callbacks=Callbacks(config))
+def _context(config: DictConfig, loader: ConfigLoader | Jobs) -> HydraContext:
+    made: Any = loader  # launchers call load_sweep_config, which Jobs has
+    return HydraContext(config_loader=made, callbacks=Callbacks(config))
 
 
 def _complain(error: BaseException) -> int:
@@ -205,7 +206,7 @@ def _call() -> Call:
     added = [s.path for s in job.runtime.config_sources if s.provider == USER_FOLDER]
     return Call(
         folder=Path(job.runtime.output_dir),
-        task=job.runtime.choices.task,
+        task=job.runtime.choices["task"],
         overrides=list(job.overrides.task),
         config_dir=added[0] if added else None,
         sweep=job.mode == RunMode.MULTIRUN,

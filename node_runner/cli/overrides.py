@@ -22,8 +22,8 @@ from hydra.errors import HydraException
 from ..errors import UserError, first_line
 from ..runs.paths import quoted
 
-PATHS = ("run", "resume", "paths.out", "paths.data", "data.root", "data.file", "data.folder")
-PATHS += ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+PATHS: tuple[str, ...] = ("run", "resume", "paths.out", "paths.data", "data.root", "data.file")
+PATHS += ("data.folder", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 HELP = ("help", "hydra_help", "shell_completion")
 COMMANDS = ("run", "multirun", "cfg", "info", "shell_completion")
 MAX_DEPTH = 30  # of brackets; OmegaConf goes some hundred calls deep for 100
@@ -64,7 +64,7 @@ class CommandLine:
     @property
     def texts(self) -> list[str]:
         """Overrides as they were typed."""
-        return [override.input_line for override in self.overrides]
+        return [override.input_line or "" for override in self.overrides]
 
     def value(self, key: str) -> Any:
         """Return the value of an option; None if it was not typed."""
@@ -79,7 +79,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
         UserError: For an unknown flag, flags that do not go together, and a malformed override.
     """
     parser = get_args_parser()
-    parser.error = _refuse
+    parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_intermixed_args(list(argv))
     _check_flags(args)
     overrides = [_parse_override(text) for text in args.overrides]

@@ -111,7 +111,7 @@ def _head(key: str) -> str:
 
 def _of_hydra(config: DictConfig) -> dict[str, Any]:
     """Return Hydra's own part but for what describes the command line; and where is written."""
-    described = ("hydra.overrides", "hydra.runtime", "hydra.searchpath")
+    described: tuple[str, ...] = ("hydra.overrides", "hydra.runtime", "hydra.searchpath")
     described += ("hydra.job.override_dirname",)
     values = {k: v for k, v in leaves(config).items() if _head(k) in ("hydra", "paths")}
     return {k: v for k, v in values.items() if k != "paths.data" and not has_prefix(k, described)}

@@ -25,8 +25,8 @@ OK, BUG, MISTAKE, DIVERGED, SIGNAL = 0, 1, 2, 3, 128  # exit codes
 CODES = {"done": OK, "stopped": OK, "diverged": DIVERGED}
 
 # Options that do not make another sweep of it.
-_NEUTRAL = ("paths", "resume", "hydra", "hydra/launcher", "launcher", *store.PERMISSION_KEYS)
-_NEUTRAL += ("runtime.device", "runtime.threads")
+_NEUTRAL: tuple[str, ...] = ("paths", "resume", "hydra", "hydra/launcher", "launcher")
+_NEUTRAL += (*store.PERMISSION_KEYS, "runtime.device", "runtime.threads")
 _LONGEST = 120  # characters of a folder's name that say what is swept
 REJECTED_FILE = "refused.json"  # next to the result of a finished run, which is not to be touched
 
@@ -35,7 +35,9 @@ def sweep_folder(base: str, overrides: Sequence[Override]) -> Path:
     """Return the folder of a command's jobs: ``base``, what is swept, and a digest of what was
     typed.
     """
-    typed = sorted(o.input_line for o in overrides if not has_prefix(o.key_or_group, _NEUTRAL))
+    typed = sorted(
+        o.input_line or "" for o in overrides if not has_prefix(o.key_or_group, _NEUTRAL)
+    )
     digest = hashlib.sha256("\n".join(typed).encode()).hexdigest()[:8]
     swept = [o.key_or_group for o in overrides if o.is_sweep_override()]
     swept += [str(o.value()) for o in overrides if o.key_or_group == "sweep"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -163,7 +164,8 @@ def _check_choice(override: Override) -> None:
 def _check_installed(launcher: str) -> None:
     """Check that the plugin of a launcher is installed."""
     file = next(path for f in folders() if (path := f / "launcher" / f"{launcher}.yaml").is_file())
-    for default in OmegaConf.load(file).get("defaults", []):
+    content: Any = OmegaConf.load(file)
+    for default in content.get("defaults", []):
         plugin = (
             default.get("override /hydra/launcher") if isinstance(default, DictConfig) else None
         )

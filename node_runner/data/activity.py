@@ -38,8 +38,8 @@ LABELS = {
     )
     for label in labels
 }
-CLASS_NAMES = ("walking", "falling", "lying", "sitting", "standing up", "on all fours")
-CLASS_NAMES += ("sitting on the ground",)
+CLASS_NAMES: tuple[str, ...] = ("walking", "falling", "lying", "sitting", "standing up")
+CLASS_NAMES += ("on all fours", "sitting on the ground")
 COLUMNS = ("sequence", "tag", "timestamp", "date", "x", "y", "z", "activity")
 TICK = 1e-7  # seconds of a timestamp
 SEED = 42  # of the split, the same for every seed of a run

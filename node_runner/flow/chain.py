@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,19 +40,19 @@ class Chain(Flow):
 
     @property
     def noise_shape(self) -> tuple[int, ...] | None:
-        return self.parts[-1].noise_shape or self.shape
+        return _flows(self.parts)[-1].noise_shape or self.shape
 
     def transport(self, x: Tensor, context: Tensor | None = None) -> Transport:
         self._check_context(x, context)
         transports = []
-        for part in self.parts:
+        for part in _flows(self.parts):
             transports.append(part.transport(x, context if part.context else None))
             x = transports[-1].z
         return concatenate(x, transports)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         self._check_context(z, context)
-        for part in reversed(self.parts):
+        for part in reversed(_flows(self.parts)):
             z = part.inverse(z, context if part.context else None)
         return z
 
@@ -91,7 +92,7 @@ class Multiscale(Flow):
     def transport(self, x: Tensor, context: Tensor | None = None) -> Transport:
         self._check_context(x, context)
         transports, noise = [], []
-        for i, scale in enumerate(self.scales):
+        for i, scale in enumerate(_flows(self.scales)):
             transports.append(scale.transport(x, context if scale.context else None))
             x = transports[-1].z
             if i + 1 < len(self.scales):
@@ -104,13 +105,19 @@ class Multiscale(Flow):
         *halves, last = self.shapes
         *noise, x = z.split([*(prod(shape) // 2 for shape in halves), prod(last)], dim=1)
         x = x.unflatten(1, last)
-        for i in reversed(range(len(self.scales))):
-            scale = self.scales[i]
+        scales = _flows(self.scales)
+        for i in reversed(range(len(scales))):
+            scale = scales[i]
             x = scale.inverse(x, context if scale.context else None)
             if i:
                 c, h, w = halves[i - 1]
                 x = torch.cat((x, noise[i - 1].unflatten(1, (c // 2, h, w))), dim=1)
         return x
+
+
+def _flows(modules: nn.ModuleList) -> list[Flow]:
+    """Return the flows of a module list."""
+    return cast(list[Flow], list(modules))
 
 
 def _common_context(flows: Sequence[Flow]) -> int:

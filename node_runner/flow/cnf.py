@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +102,7 @@ class CNF(Flow):
         solution = self.solver(rates, x, [t0, t1], quadratures=quadratures, params=params)
         log_det, *costs = solution.final_quadratures
         named = dict(zip(self.regularizers, costs, strict=True))
-        return Transport(solution.final, log_det, named, (solution.stats,))
+        return Transport(cast(Tensor, solution.final), log_det, named, (solution.stats,))
 
     def velocity(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return f(t, x; c), (B, *event).
@@ -119,7 +120,7 @@ class CNF(Flow):
     def path(self, x: Tensor, ts: Sequence[float], context: Tensor | None = None) -> Tensor:
         """Return positions at ``ts`` of points that are at x at ts[0], (len(ts), B, *event)."""
         f, params = self._conditioned(x, context)
-        return self.solver(f, x, ts, params=params).ys
+        return cast(Tensor, self.solver(f, x, ts, params=params).ys)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return self.path(z, [self.end_time, 0.0], context)[-1]

@@ -47,7 +47,9 @@ class FlowDistribution(Distribution):
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def expand(
-        self, batch_shape: tuple[int, ...], _instance: Distribution | None = None
+        self,
+        batch_shape: torch.Size | list[int] | tuple[int, ...],
+        _instance: Distribution | None = None,
     ) -> FlowDistribution:
         """Return the distribution with its context repeated to a larger batch shape."""
         made = self._get_checked_instance(FlowDistribution, _instance)
@@ -60,10 +62,12 @@ class FlowDistribution(Distribution):
         made._validate_args = self._validate_args
         return made
 
-    def rsample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Draw samples, (*sample_shape, *batch, *event); gradients reach flow and context."""
         lead = torch.Size(sample_shape) + self.batch_shape
-        noise = torch.randn(lead.numel(), *self.flow.noise_shape, **self._kind())
+        shape = self.flow.noise_shape
+        assert shape is not None  # flow.shape is given
+        noise = torch.randn(lead.numel(), *shape, **self._kind())
         x = self.flow.inverse(noise, self._context(lead))
         return x.view(lead + self.event_shape)
 

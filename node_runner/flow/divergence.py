@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -138,7 +138,8 @@ def divergence_and_vjps(
         >>> divergence_and_vjps(lambda t, x: x**2, torch.zeros(()), x, Exact().probes(x)).div
         tensor([6.])
     """
-    dx, vjp = torch.func.vjp(lambda point: f(t, point), x)
+    value_and_vjp: Any = torch.func.vjp(lambda point: f(t, point), x)  # a pair, as has_aux is False
+    dx, vjp = value_and_vjp
     if len(probes) == 1:  # avoids vmap, which costs more than the product itself on small nets
         vjps = vjp(probes[0])[0][None]
     else:

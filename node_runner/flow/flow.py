@@ -41,7 +41,7 @@ class Transport:
         """Sum over all solves at the time of the call: a backward pass adds to it."""
         return total(self.solves)
 
-    def nfe(self) -> dict[str, int]:
+    def nfe(self) -> dict[str, float]:
         """Return evaluations by the tags of a training log, summed over all solves when called."""
         return self.stats.nfe()
 

@@ -11,7 +11,9 @@ from torch import nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def variant(module: M, modules: Mapping[str, nn.Module] | None = None, **attributes: object) -> M:
+def variant(
+    module: M, modules: Mapping[str, nn.Module | None] | None = None, **attributes: object
+) -> M:
     """Return a copy of ``module`` with some submodules and attributes replaced.
 
     All else is that of ``module``: class, parameters and buffers (the same tensors), other

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +49,7 @@ from ..training import (
 )
 from ..training.profile import profiler
 from ..training.randomness import unchanged_randomness
+from ..training.runtime import Environment
 from .paths import relative
 from .schema import MODES_OF_EXISTING_RUN
 from .summary import record_of, summary, typed_values
@@ -69,7 +70,7 @@ class Run:
     folder: Path
     config: DictConfig
     typed: list[str]
-    environment: dict[str, object]
+    environment: Environment
     device: torch.device
     runtime: Runtime
     data: Data
@@ -234,7 +235,9 @@ class Run:
             return
         self.scalars = exhibit.scalars
         keep = self.logger
-        writes = [partial(keep.scalars, self.scalars, step)] if self.scalars else []
+        writes: list[Callable[[], object]] = []
+        if self.scalars:
+            writes.append(partial(keep.scalars, self.scalars, step))
         writes += [partial(keep.figure, *named, step) for named in exhibit.figures.items()]
         writes += [partial(keep.array, *named) for named in exhibit.arrays.items()]
         writes += [partial(keep.animation, *named) for named in exhibit.animations.items()]
@@ -279,12 +282,18 @@ class Run:
             raise missing
 
 
+class _LogFile(logging.FileHandler):
+    """Log file that does not report its own errors: a full disk is reported by what fails."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
     """Write log messages to run.log too."""
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
+    handler = _LogFile(folder / "run.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    handler.handleError = lambda record: None  # a full disk is reported once, by what fails
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -20,13 +20,14 @@ from .annotations import conforms, describe, hints_of, locate, made_by, nearest
 from .config import dotted, groups
 
 MODES_OF_EXISTING_RUN = ("evaluate", "sample")  # modes that need run=PATH
-MODES = ("train", *MODES_OF_EXISTING_RUN, "fetch")
+Mode = Literal["train", "evaluate", "sample", "fetch"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 class Root(TypedDict):
     """Options outside of all groups."""
 
-    mode: Literal[MODES]
+    mode: Mode
     run: str | None
     resume: str | None
     trust: Sequence[str] | str | None
@@ -70,11 +71,11 @@ def check(config: DictConfig) -> None:
     Raises:
         UserError: For an unknown key, a missing value, or a value of another type.
     """
-    raw = OmegaConf.to_container(config, resolve=False)
+    raw: Any = OmegaConf.to_container(config, resolve=False)
     _check_references(raw)
     _check_groups(raw)
     try:
-        values = OmegaConf.to_container(config, resolve=True)
+        values: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(first_line(error)) from error
     seed = values["seed"]

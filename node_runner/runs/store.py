@@ -35,15 +35,15 @@ INVOCATION_KEYS = ("mode", "run", "resume")  # of a call, not of the run
 PERMISSION_KEYS = ("trust", "accept_edits")  # given for one call, and never stored
 NOT_REPLAYED = (*INVOCATION_KEYS, *PERMISSION_KEYS, "launcher", "sweep")
 # Options that do not affect the result: device, progress, paths.
-NEUTRAL_KEYS = ("runtime.device", "runtime.threads", "runtime.profile", "trainer.log_every")
-NEUTRAL_KEYS += ("trainer.progress", "trainer.checkpoint_every", "paths")
+NEUTRAL_KEYS: tuple[str, ...] = ("runtime.device", "runtime.threads", "runtime.profile")
+NEUTRAL_KEYS += ("trainer.log_every", "trainer.progress", "trainer.checkpoint_every", "paths")
 LIMIT_KEYS = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time")
 RESUMABLE_KEYS = (*LIMIT_KEYS, *NEUTRAL_KEYS)  # may change when a run is resumed
 FINISHED = ("done", "diverged")
 
 # Raised where a file is not YAML, or not of node-run.
-_UNREADABLE = (OSError, OmegaConfBaseException, KeyError, TypeError, ValueError, YAMLError)
-_UNREADABLE += (AttributeError, RecursionError)
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, OmegaConfBaseException, YAMLError)
+_UNREADABLE += (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class StoredRun:
             typed: Keys that were typed, which count even where config.yaml has another value than
                 the run's overrides.
         """
-        stored = [override.input_line for override in self.replayed()]
+        stored = [override.input_line or "" for override in self.replayed()]
         old, before, after = (leaves(c) for c in (self.config, compose("config", stored), config))
         of_call = INVOCATION_KEYS + PERMISSION_KEYS
         changed = [
@@ -207,7 +207,7 @@ def read(path: str | Path, option: str) -> StoredRun:
         raise UserError(f"{option}={path}: there is no such folder{_nearest_run(folder)}")
     try:
         config = _load(folder / "config.yaml")
-        command = OmegaConf.to_container(_load(folder / "command.yaml"))
+        command: Any = OmegaConf.to_container(_load(folder / "command.yaml"))
         overrides, config_dir = command["overrides"], command["config_dir"]
         if not all(isinstance(text, str) for text in [*overrides, config_dir or ""]):
             raise ValueError("command.yaml holds something else than overrides")
@@ -251,7 +251,7 @@ def write(config: DictConfig, call: Call) -> list[str]:
     overrides = [o for o in call.overrides if key_of(o) not in passing]
     config_dir = call.config_dir
     if (call.folder / "command.yaml").exists():
-        before = OmegaConf.to_container(_load(call.folder / "command.yaml"))
+        before: Any = OmegaConf.to_container(_load(call.folder / "command.yaml"))
         today = [o for o in overrides if has_prefix(key_of(o), RESUMABLE_KEYS)]
         earlier = [o for o in before["overrides"] if not has_prefix(key_of(o), RESUMABLE_KEYS)]
         overrides, config_dir = earlier + today, before["config_dir"]

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from . import store
 from .config import has_prefix
 from .paths import relative, tensorboard, typed_option
-from .record import FILE, RunRecord
+from .record import FILE, DataSummary, Headline, RunRecord
 
 if TYPE_CHECKING:
     from .run import Run
 
 __all__ = ["record_of", "summary", "typed_values"]
 
-PROTOCOL = ("solver", "eval_solver", "divergence", "eval_divergence", "regularizer", "optimizer")
-PROTOCOL += ("schedule",)
+PROTOCOL: tuple[str, ...] = ("solver", "eval_solver", "divergence", "eval_divergence")
+PROTOCOL += ("regularizer", "optimizer", "schedule")
 _OF_ODES = ("solver", "eval_solver")
 
 
 def record_of(run: Run, state: str, message: str | None) -> RunRecord:
     """Return the record of a run that has ended."""
     done, environment = run.state.progress, run.environment
+    metric, unit, factor = run.task.primary_metric
     scalars = {name: {"mean": value} for name, value in run.scalars.items()}
     return RunRecord(
         state=state,
@@ -36,16 +37,11 @@ def record_of(run: Run, state: str, message: str | None) -> RunRecord:
         run=run.config.run,
         typed=run.typed,
         options=store.comparable(run.config),
-        headline=run.task.primary_metric._asdict(),
+        headline=Headline(metric=metric, unit=unit, factor=factor),
         metrics={f"test/{k}": v for k, v in run.test.items()} | scalars,
         training=done.means,
         protocol={**protocol(run.config), "weights": run.weights},
-        data={
-            "name": run.data.name,
-            "part": run.data.part,
-            "sizes": run.data.sizes,
-            **_data_state(run),
-        },
+        data=_data_summary(run),
         parameters=run.parameters,
         nfe={
             "forward": done.means.get("nfe/forward"),
@@ -65,6 +61,16 @@ def record_of(run: Run, state: str, message: str | None) -> RunRecord:
         versions=environment["versions"],
         revision=environment["revision"],
     )
+
+
+def _data_summary(run: Run) -> DataSummary:
+    """Return the description of the data, and the state that belongs to the run."""
+    summary: DataSummary = {
+        "name": run.data.name,
+        "part": run.data.part,
+        "sizes": run.data.sizes,
+    }
+    return cast(DataSummary, {**summary, **_data_state(run)})
 
 
 def _data_state(run: Run) -> dict[str, Any]:

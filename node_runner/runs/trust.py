@@ -28,8 +28,8 @@ from ..errors import UserError
 from .config import has_prefix
 
 # Packages of node_runner whose classes compute: those of others write files or start processes.
-ROOMS = ("ode", "fields", "nets", "flow", "latent", "trajectory", "odenet", "tasks", "data")
-ROOMS += ("training.trainer", "training.schedule", "training.runtime")
+ROOMS: tuple[str, ...] = ("ode", "fields", "nets", "flow", "latent", "trajectory", "odenet")
+ROOMS += ("tasks", "data", "training.trainer", "training.schedule", "training.runtime")
 # Resolvers that conf/ uses. Of the environment only the folder of the data is read.
 RESOLVERS = ("times", "either", "home", "oc.select", "oc.env")
 VARIABLE = "NODE_RUNNER_DATA"
@@ -173,8 +173,11 @@ def names(value: object) -> list[str]:
     Raises:
         UserError: For what is neither a name nor a list of names.
     """
-    listed = [] if value is None else list(value) if isinstance(value, Sequence) else [value]
-    listed = [value] if isinstance(value, str) else listed
+    listed: list[Any] = [value]
+    if value is None:
+        listed = []
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        listed = list(value)
     for name in listed:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise UserError(

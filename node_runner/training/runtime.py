@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MethodType
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .memory import reset_peak
 from .randomness import seed_all
 
-__all__ = ["Runtime", "environment"]
+__all__ = ["Environment", "Runtime", "environment"]
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,20 @@ def _forward_in_bfloat16(self: nn.Module, t: Tensor, x: Tensor) -> Tensor:
     return dx.to(x.dtype)
 
 
-def environment(device: torch.device) -> dict[str, object]:
+class Environment(TypedDict):
+    """Device, platform and versions of a process."""
+
+    device: str
+    processor: str
+    platform: str
+    python: str
+    threads: int
+    world_size: int
+    versions: dict[str, str]
+    revision: str | None
+
+
+def environment(device: torch.device) -> Environment:
     """Return what a result depends on besides its configuration: device, platform and versions."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, cast
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -68,14 +69,14 @@ class TrainingState:
         ema = None
         if ema_decay is not None:
             average = get_ema_multi_avg_fn(ema_decay)
-            ema = AveragedModel(task, multi_avg_fn=average, use_buffers=True)
+            ema = AveragedModel(cast(nn.Module, task), multi_avg_fn=average, use_buffers=True)
             ema.requires_grad_(False)
         return TrainingState(task, optimizer, ema)
 
     @property
     def evaluated(self) -> Task:
         """Task with the weights that are evaluated: the average where there is one."""
-        return self.task if self.ema is None else self.ema.module
+        return self.task if self.ema is None else cast(Task, self.ema.module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -103,7 +103,12 @@ class Task(Protocol):
         beside it, which mode=sample calls instead, for more and for what takes longer.
         """
 
+    # Of nn.Module.
     parameters: Callable[[], Iterator[nn.Parameter]]
+    train: Callable[[], object]
+    eval: Callable[[], object]
+    state_dict: Callable[[], dict[str, Any]]
+    load_state_dict: Callable[[Mapping[str, Any]], object]
 
 
 class Data(Protocol):

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from math import inf, isfinite
-from typing import Literal
+from typing import Literal, cast
 
+from torch import nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
@@ -164,7 +165,7 @@ class Trainer:
         with profiler or nullcontext() as profile:
             for step in steps_with_bar(done, total, self.log_every, self.progress, status):
                 logs = (step + 1) % self.log_every == 0 or step + 1 == total
-                before, self.abandonable = StepStart(state.task), True
+                before, self.abandonable = StepStart(cast(nn.Module, state.task)), True
                 try:
                     measured = self._train_step(state, data, step, logs)
                 except Abandoned:
@@ -206,7 +207,7 @@ class Trainer:
             measured["memory/peak_mib"] = peak_mib(result.loss.device)
         optimizer.step()
         if state.ema is not None:
-            state.ema.update_parameters(task)
+            state.ema.update_parameters(cast(nn.Module, task))
         tags = {_tagged("train", name): value for name, value in result.metrics.items()}
         state.means.add({"train/loss": result.loss, **tags}, result.costs())
         return measured

@@ -23,6 +23,8 @@ class Flatten(Flow):
         torch.Size([2, 16])
     """
 
+    shape: tuple[int, ...]
+
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.shape = tuple(shape)

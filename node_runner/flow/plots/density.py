@@ -72,7 +72,8 @@ def draw_flow(flow: Flow, samples: Tensor, density: Tensor, extent: float) -> Fi
     ts = [flow.end_time * (1 - i / (SNAPSHOTS - 1)) for i in range(SNAPSHOTS)]
     paths = flow.path(noise, ts)
     figure = Figure(figsize=(13.2, 7.2), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.75, 1))
+    rows = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.75, 1))
+    above, below = rows[:, 0]
     _draw_row(
         above.subplots(1, 3, sharey=True),
         {
@@ -115,8 +116,7 @@ def show_density(axis: Axes, density: Tensor, extent: float, highest: float) -> 
     """
     box = (-extent, extent, -extent, extent)
     shown = density.cpu().numpy()
-    style = {"origin": "lower", "cmap": "magma", "vmin": 0.0, "vmax": highest}
-    image = axis.imshow(shown, extent=box, **style)
+    image = axis.imshow(shown, extent=box, origin="lower", cmap="magma", vmin=0.0, vmax=highest)
     axis.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     return image
 
