@@ -65,7 +65,8 @@ def read_results(files: Iterable[Path], complain: Complain) -> tuple[list[Result
             if result.mode != "sample":
                 results.append(result)
         except IncompleteRecord as error:
-            unusable.append(Unusable(error.folder, "failed", error.message))
+            if error.mode != "sample":
+                unusable.append(Unusable(error.folder, "failed", error.message))
         except UserError as error:
             complain(str(error))
     return results, unusable

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from math import nan
 from pathlib import Path
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, TypedDict, get_type_hints, is_typeddict
 
 from ..disk import read_json, write_json
 from ..errors import UserError
@@ -86,7 +87,7 @@ class RunRecord:
     typed: list[str]
     options: dict[str, Any]
     headline: Headline
-    metrics: dict[str, dict[str, Any]]
+    metrics: dict[str, Any]
     protocol: dict[str, Any]
     data: DataSummary
     parameters: int
@@ -125,7 +126,8 @@ class RunRecord:
         content = _content(file)
         absent = [f.name for f in fields(cls) if f.default is MISSING and f.name not in content]
         if absent and content.get("state") == "failed":
-            raise IncompleteRecord(file.parent, str(content.get("message")))
+            message, mode = str(content.get("message")), str(content.get("mode"))
+            raise IncompleteRecord(file.parent, message, mode)
         if absent:
             raise UserError(
                 f"{file} lacks {', '.join(absent)}: another version of node_runner wrote it",
@@ -133,12 +135,11 @@ class RunRecord:
             )
         hints = get_type_hints(cls)
         values = {name: content[name] for name in hints if name in content}
-        wrong = [name for name, value in values.items() if not conforms(value, hints[name])]
+        wrong = [f for name, value in values.items() for f in _faults(name, value, hints[name])]
         if "metrics" not in wrong:
-            means = {name: metric.get("mean") for name, metric in values["metrics"].items()}
-            wrong += [
-                f"metrics.{name}" for name, mean in means.items() if not conforms(mean, float)
-            ]
+            for name, metric in values["metrics"].items():
+                mean = metric.get("mean") if isinstance(metric, Mapping) else None
+                wrong += [] if conforms(mean, float) else [f"metrics.{name}"]
         if wrong:
             raise UserError(f"{file} is damaged or of another version in {', '.join(wrong)}")
         return cls(**values)
@@ -150,11 +151,21 @@ class IncompleteRecord(Exception):
     Attributes:
         folder: Folder of the run.
         message: Reason of the failure.
+        mode: Mode of the run, if it is known.
     """
 
-    def __init__(self, folder: Path, message: str) -> None:
+    def __init__(self, folder: Path, message: str, mode: str = "") -> None:
         super().__init__(message)
-        self.folder, self.message = folder, message
+        self.folder, self.message, self.mode = folder, message, mode
+
+
+def _faults(name: str, value: object, hint: Any) -> list[str]:
+    """Return the fields, also nested ones, whose values are not of their type."""
+    if not is_typeddict(hint) or not isinstance(value, Mapping):
+        return [] if conforms(value, hint) else [name]
+    hints, absent = get_type_hints(hint), object()
+    entries = [(key, value.get(key, absent)) for key in hint.__required_keys__]
+    return sorted(f for key, v in entries for f in _faults(f"{name}.{key}", v, hints[key]))
 
 
 def _content(file: Path) -> dict[str, Any]:
