@@ -32,9 +32,10 @@ docs: $(VENV)/.installed ## build the documentation strictly, into site/
 	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
 
-lint: $(VENV)/.installed ## check style
+lint: $(VENV)/.installed ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # A sweep given again does what is left of it. One with a diverged job ends with 3: a result too.
 QUICK := outputs/quick

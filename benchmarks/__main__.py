@@ -59,7 +59,7 @@ def main() -> int:
     options = [] if args.out is None else ["--out", str(args.out)]
     if args.smoke:
         # It measures nothing, so that all cores may be used, and one import serves all.
-        importlib.import_module("node_runner.build")
+        importlib.import_module("node_runner.runs.build")
         with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
             calls = [(name, [*options, "--smoke"]) for name in NAMES]
             codes = pool.starmap(smoke, calls, chunksize=1)
