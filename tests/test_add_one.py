@@ -62,7 +62,7 @@ def test_the_tests_find_what_was_added_and_accept_it(tree):
     assert done.returncode == 0, done.stdout[-3000:]
     passed = re.findall(r"^PASSED (\S+)", done.stdout, re.M)
     for name in ADDED:
-        assert sum(name in test for test in passed) >= 3, (name, passed)
+        assert sum(name in test for test in passed) >= 2, (name, passed)
 
 
 SMALL = ["trainer.max_steps=30", "trainer.log_every=10", "task.grid=12", "model.field.hidden=[16]"]
