@@ -1,6 +1,7 @@
 """A run composes and checks its configuration once, a sweep that of each job once."""
 
 import importlib
+import json
 
 import pytest
 from forked import node_run
@@ -29,6 +30,16 @@ def counting(folder):
             module.check = recorded(module.check, "checks")
 
     return before
+
+
+def test_whole_numbers_with_an_exponent_reach_the_run(tmp_path):
+    typed = ["model.field.hidden=[1e1]", "trainer.max_steps=2e0"]
+    for sweep in ([], ["-m", "seed=0,1"]):
+        done = node_run(tmp_path, *sweep, *SMALL[1:5], "runtime.threads=1", *typed)
+        assert done.returncode == 0, done.stderr
+    for file in tmp_path.rglob("result.json"):
+        options = json.loads(file.read_text())["options"]
+        assert repr(options["model.field.hidden"]) == "[10]" and options["trainer.max_steps"] == 2
 
 
 @pytest.mark.parametrize(("typed", "jobs"), [([], 1), (SWEEP, 6)], ids=["run", "sweep"])

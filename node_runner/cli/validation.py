@@ -61,8 +61,7 @@ def composed_run(line: CommandLine, typed: CommandLine) -> DictConfig:
         _check_keys(line.overrides, groups, base)
         raise
     check_launcher(line.overrides, False, config)
-    plain = without_hydra(config)
-    _check_values(plain, line, replayed=line is not typed)
+    plain = _checked(config, line, replayed=line is not typed)
     _check_tolerances(typed.overrides, plain)
     _check_package(line, plain)
     return config
@@ -96,7 +95,7 @@ def composed_sweep(line: CommandLine, typed: CommandLine) -> tuple[Jobs, DictCon
         if first is None:
             first = config
             check_launcher(line.overrides, True, config)
-        _check_values(without_hydra(config), line, replayed=False)
+        _checked(config, line, replayed=False)
     assert first is not None
     folder = first.hydra.sweep.dir
     given = line.value("hydra.sweep.dir") is not None
@@ -188,17 +187,23 @@ def _check_chosen_once(groups: Sequence[Override]) -> None:
             raise UserError(f"{other} and {text}: {key} is chosen twice; leave one of them out")
 
 
-def _check_values(config: DictConfig, line: CommandLine, replayed: bool) -> None:
+def _checked(config: DictConfig, line: CommandLine, replayed: bool) -> DictConfig:
     """Check all values; of a stored run, only that it may name what it names: the job checks its
-    values once it has joined the stored ones.
+    values once it has joined the stored ones. Integers written as 1e5 become integers, in place.
+
+    Returns:
+        The configuration without Hydra's own part.
     """
+    plain = without_hydra(config)
     trusted = trust.names(line.value("trust"))
     for option in ("run", "resume"):
         path = line.value(option)
         if path not in (None, "auto"):
-            trust.check_stored(config, f"{option}={path}", trusted)
+            trust.check_stored(plain, f"{option}={path}", trusted)
     if not replayed:
-        check(config)
+        for key, integer in check(plain).items():
+            OmegaConf.update(config, key, integer)
+    return plain
 
 
 def _check_package(line: CommandLine, config: DictConfig) -> None:

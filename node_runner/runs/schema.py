@@ -65,8 +65,11 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 _OPTIONAL_REFERENCE = re.compile(r"\$\{oc\.select:([A-Za-z_]\w*(?:\.\w+)*)(?:,[^}]*)?\}")
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig) -> dict[str, Any]:
     """Check all values of a configuration, and make integers of those written as 1e5, in place.
+
+    Returns:
+        These integers, and lists of them, by key.
 
     Raises:
         UserError: For an unknown key, a missing value, or a value of another type.
@@ -85,10 +88,13 @@ def check(config: DictConfig) -> None:
     for key, hint, value in arguments:
         _check_value(key, value, hint)
     _check_root(values)
+    integers = {}
     for key, hint, value in arguments:
         integer = whole(value, hint)
         if integer is not value:
+            integers[key] = integer
             OmegaConf.update(config, key, integer)
+    return integers
 
 
 def source_key(raw: Mapping[str, Any], key: str) -> str:
