@@ -267,6 +267,16 @@ def test_a_folder_that_a_stored_run_names_adds_nothing_of_hydra(text, mode, stra
     assert f"type --config-dir {folder} if you trust" in line
 
 
+def test_nor_does_it_by_a_choice_that_is_swept_today(stranger):
+    folder = stranger.run / "mine"
+    (folder / "solver").mkdir(parents=True)
+    text = f"# @package _global_\ndefaults: [dopri5]\nhydra: {{callbacks: {{x: {{{MARKS}}}}}}}\n"
+    (folder / "solver" / "evil.yaml").write_text(text)
+    stranger.edit("command.yaml", lambda c: c.update(config_dir=str(folder)))
+    line = stranger.refused("sweep", "solver=rk4,evil", "accept_edits=true")
+    assert f"type --config-dir {folder} if you trust" in line
+
+
 class Scaled:
     """Data that are given the state of a run."""
 

@@ -105,7 +105,7 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in encoded]
 
 
-def _representative_jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
+def representative_jobs(overrides: Sequence[Override]) -> Iterator[list[str]]:
     """Yield command lines that hold each value of each sweep once: as many as there are values,
     not jobs.
     """
@@ -130,7 +130,7 @@ class Jobs:
         self._loader = config_loader()
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         few = len(self.overrides) <= _FEW
-        self.checked = self.overrides if few else list(_representative_jobs(overrides))
+        self.checked = self.overrides if few else list(representative_jobs(overrides))
 
     def compose(self, job: list[str]) -> DictConfig:
         """Return the configuration of one job, with Hydra's own part.

@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 
 from ..errors import UserError
 from ..runs import store, trust
-from ..runs.config import has_prefix, leaves
+from ..runs.config import has_prefix, leaves, top_level
 from ..runs.schema import MODES, MODES_OF_EXISTING_RUN
-from .composition import chosen_values, compose_config
+from .composition import chosen_values, compose_config, representative_jobs
 from .overrides import CommandLine, parse
 
 
@@ -93,25 +93,22 @@ def check_foreign_folder(line: CommandLine) -> None:
         UserError: If it does.
     """
     heads = ("hydra", "launcher", "sweep", "paths")
-    own = [o.input_line or "" for o in line.overrides if _head(o.key_or_group) in heads]
-    single = [o.input_line or "" for o in line.overrides if not o.is_sweep_override()]
-    there, plain = (_of_hydra(compose_config(o, hydra=True)) for o in (single, own))
-    for key in {**plain, **there}:
-        if plain.get(key) != there.get(key):
-            raise UserError(
-                f"{line.config_dir}, which the stored run names, sets {key}; nothing of hydra is "
-                f"taken from a stored run: type --config-dir {line.config_dir} if you trust what "
-                "lies there"
-            )
-
-
-def _head(key: str) -> str:
-    return key.replace("/", ".").partition(".")[0]
+    own = [o.input_line or "" for o in line.overrides if top_level(o.key_or_group) in heads]
+    plain = _of_hydra(compose_config(own, hydra=True))
+    for job in representative_jobs(line.overrides):
+        there = _of_hydra(compose_config(job, hydra=True))
+        for key in {**plain, **there}:
+            if plain.get(key) != there.get(key):
+                raise UserError(
+                    f"{line.config_dir}, which the stored run names, sets {key}; nothing of hydra "
+                    f"is taken from a stored run: type --config-dir {line.config_dir} if you trust "
+                    "what lies there"
+                )
 
 
 def _of_hydra(config: DictConfig) -> dict[str, Any]:
     """Return Hydra's own part but for what describes the command line; and where is written."""
     described: tuple[str, ...] = ("hydra.overrides", "hydra.runtime", "hydra.searchpath")
     described += ("hydra.job.override_dirname",)
-    values = {k: v for k, v in leaves(config).items() if _head(k) in ("hydra", "paths")}
+    values = {k: v for k, v in leaves(config).items() if top_level(k) in ("hydra", "paths")}
     return {k: v for k, v in values.items() if k != "paths.data" and not has_prefix(k, described)}

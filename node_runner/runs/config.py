@@ -110,6 +110,11 @@ def has_prefix(key: str, prefixes: Iterable[str]) -> bool:
     return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
 
 
+def top_level(key: str) -> str:
+    """Return the first part of a key, such as hydra of hydra/launcher or hydra.run.dir."""
+    return key.replace("/", ".").partition(".")[0]
+
+
 def home(path: object) -> str:
     """Return the path with the home folder in place of ~."""
     return expanduser(str(path))

@@ -26,7 +26,7 @@ from yaml import YAMLError
 from ..disk import read_json, write_whole
 from ..errors import UserError, first_line
 from . import origin
-from .config import has_prefix, home, leaves
+from .config import has_prefix, home, leaves, top_level
 from .lock import acquire_lock
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class StoredRun:
         except HydraException as error:
             raise UserError(f"{file}: {first_line(error)}") from error
         for override in overrides:
-            if "hydra" in (_head(override.key_or_group), _head(override.package or "")):
+            if "hydra" in (top_level(override.key_or_group), top_level(override.package or "")):
                 raise UserError(
                     f"{file} holds {override.input_line}: nothing of hydra is taken from a stored "
                     "run; delete the line, and type it if you trust it"
@@ -287,10 +287,6 @@ def distinct_overrides(typed: Sequence[Sequence[str]]) -> list[str]:
     """Return, of the overrides of each run, those that are not common to all."""
     common = set.intersection(*map(set, typed)) if len(typed) > 1 else set()
     return [" ".join(o for o in overrides if o not in common) for overrides in typed]
-
-
-def _head(key: str) -> str:
-    return key.replace("/", ".").partition(".")[0]
 
 
 def unfinished(config: DictConfig) -> tuple[Path, BaseFileLock] | None:
