@@ -294,3 +294,10 @@ def test_random_configurations_end_by_themselves_and_in_a_line(tmp_path):
 
     done = node_run(tmp_path, before=before)
     assert done.returncode == 0, done.stdout
+
+
+def test_what_hydra_refuses_when_it_starts_a_run_is_told_in_a_line(tmp_path):
+    for typed in (["hydra.run.dir='${nope}'"], ["+hydra.callbacks.x._target_=nope.Thing"]):
+        done = node_run(tmp_path, *SMALL, *typed)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.count("\n") == 1 and "nope" in done.stderr

@@ -1,4 +1,4 @@
-"""What --help and the tab key say beyond Hydra: the meaning of keys, runs, and a user's folder."""
+"""Help and completion beyond Hydra's: meaning of keys, folders of runs, a user's folder."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     make_lenient()
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
-    except (UserError, HydraException) as error:
+    except UserError as error:
         code = _complain(error)
     except OSError as error:  # Hydra makes the folder of a run
         code = _complain(OSError(f"{error}; set paths.out to a folder that can be written to"))
@@ -100,30 +100,45 @@ def _show(line: CommandLine) -> int:
     explained = [f"hydra.help.footer={quoted(explained_keys())}"] if "--help" in line.flags else []
     sys.argv = [sys.argv[0], *line.flags, *line.texts, *explained]
     try:
-        show()
+        with _refusals_of_hydra():
+            show()
     except SystemExit as ended:  # Hydra's 1 is for what was typed, such as --package
         return MISTAKE if ended.code == 1 else int(ended.code or 0)
-    except HydraException:
+    return OK
+
+
+@contextmanager
+def _refusals_of_hydra() -> Iterator[None]:
+    """Let what Hydra refuses be a mistake of the user.
+
+    Raises:
+        UserError: In place of an error of Hydra's.
+    """
+    try:
+        yield
+    except (UserError, OSError, RuntimeError):
         raise
+    except HydraException as error:
+        raise UserError(str(error)) from error
     except Exception as error:
         raise UserError(f"Hydra refuses this: {first_line(error)}") from error
-    return OK
 
 
 def _run(config: DictConfig) -> int:
     """Run a single job. Return its exit code."""
     with open_dict(config.hydra):
         config.hydra.mode = RunMode.RUN
-    context = _context(config, config_loader())
-    context.callbacks.on_run_start(config=config, config_name="config")
-    job = run_hydra_job(
-        hydra_context=context,
-        task_function=_job,
-        config=config,
-        job_dir_key="hydra.run.dir",
-        job_subdir_key=None,
-    )
-    context.callbacks.on_run_end(config=config, config_name="config", job_return=job)
+    with _refusals_of_hydra():
+        context = _context(config, config_loader())
+        context.callbacks.on_run_start(config=config, config_name="config")
+        job = run_hydra_job(
+            hydra_context=context,
+            task_function=_job,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        context.callbacks.on_run_end(config=config, config_name="config", job_return=job)
     return job.return_value  # raises what the job has raised
 
 
@@ -131,14 +146,15 @@ def _run_sweep(line: CommandLine, typed: CommandLine, importable: bool) -> int:
     """Run the jobs of a sweep. Return the worst exit code."""
     jobs, config = composed_sweep(line, typed)
     config = jobs.as_job(config.copy())
-    context = _context(config, jobs)
     job = partial(_job_of_sweep, os.getpid(), importable)
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=job, config=config
-    )
-    context.callbacks.on_multirun_start(config=config, config_name="config")
-    code = launch(Path(config.hydra.sweep.dir), lambda: launcher.launch(jobs.overrides, 0))
-    context.callbacks.on_multirun_end(config=config, config_name="config")
+    with _refusals_of_hydra():
+        context = _context(config, jobs)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=job, config=config
+        )
+        context.callbacks.on_multirun_start(config=config, config_name="config")
+        code = launch(Path(config.hydra.sweep.dir), lambda: launcher.launch(jobs.overrides, 0))
+        context.callbacks.on_multirun_end(config=config, config_name="config")
     return code
 
 

@@ -7,7 +7,7 @@ against the signatures of constructors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def composed_run(line: CommandLine, typed: CommandLine) -> DictConfig:
     Raises:
         UserError: Naming the option, the value seen, the values possible, and the nearest name.
     """
-    groups = _check_groups(line, typed)
+    _check_groups(line, typed)
     for override in line.overrides:
         if override.is_sweep_override():
             raise UserError(f"{override.input_line} is a sweep: node-run -m ... runs each value")
@@ -55,10 +55,7 @@ def composed_run(line: CommandLine, typed: CommandLine) -> DictConfig:
     try:
         config = compose_config(line.texts, hydra=True)
     except UserError:  # its keys are looked for only where Hydra refuses it
-        chosen = [override.input_line or "" for override in groups]
-        base = compose_config(chosen, hydra=True)
-        check_launcher(line.overrides, False, base)
-        _check_keys(line.overrides, groups, base)
+        _explain_refusal(line, line.texts)
         raise
     check_launcher(line.overrides, False, config)
     plain = _checked(config, line, replayed=line is not typed)
@@ -90,7 +87,7 @@ def composed_sweep(line: CommandLine, typed: CommandLine) -> tuple[Jobs, DictCon
         try:
             config = jobs.compose(job)
         except UserError:
-            _explain_job(line, job, groups)
+            _explain_refusal(line, job, groups)
             raise
         if first is None:
             first = config
@@ -103,21 +100,21 @@ def composed_sweep(line: CommandLine, typed: CommandLine) -> tuple[Jobs, DictCon
     return jobs, first
 
 
-def _explain_job(line: CommandLine, job: list[str], swept: set[str]) -> None:
-    """Look for the reason why Hydra refuses one job of a sweep.
+def _explain_refusal(line: CommandLine, job: list[str], swept: Collection[str] = ()) -> None:
+    """Look for the reason why Hydra refuses a run, or one job of a sweep.
 
     Args:
         line: Command line.
         job: Overrides of the job.
-        swept: Groups that the sweep chooses from.
+        swept: Groups that a sweep chooses from.
 
     Raises:
-        UserError: If there is a key that the job lacks.
+        UserError: If the launcher does not suit, or the job lacks a key.
     """
     overrides = parse_overrides(job)
     groups = [override for override in overrides if _is_group(override)]
     base = compose_config([override.input_line or "" for override in groups], hydra=True)
-    check_launcher(line.overrides, True, base)
+    check_launcher(line.overrides, line.multirun, base)
     try:
         _check_keys(overrides, groups, base)
     except UserError as error:
@@ -127,8 +124,8 @@ def _explain_job(line: CommandLine, job: list[str], swept: set[str]) -> None:
         raise UserError(f"the job with {chosen}: {error}") from error
 
 
-def _check_groups(line: CommandLine, typed: CommandLine) -> list[Override]:
-    """Check the choices of groups. Return their overrides."""
+def _check_groups(line: CommandLine, typed: CommandLine) -> None:
+    """Check the choices of groups, and that nothing typed is for -m alone to say."""
     groups = [override for override in line.overrides if _is_group(override)]
     for override in groups:
         _check_choice(override)
@@ -138,7 +135,6 @@ def _check_groups(line: CommandLine, typed: CommandLine) -> list[Override]:
             raise UserError(f"{override.input_line} is not for node-run: -m makes a sweep")
     if typed.config_dir != line.config_dir:
         check_foreign_folder(line)
-    return groups
 
 
 def _is_group(override: Override) -> bool:

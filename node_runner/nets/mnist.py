@@ -1,5 +1,5 @@
-"""What comes before and after the ODE or the residual blocks of the MNIST nets (Chen et al. 2018,
-section 3).
+"""Stems and heads of the MNIST nets, before and after the ODE or the residual blocks (Chen et al.
+2018, section 3).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def run_job(config: DictConfig, call: Call) -> str:
     with log_file(place.folder):
         for note in place.notes:
             log.warning("%s", note)
-        call = Call(place.folder, call.task, call.overrides, call.config_dir, call.sweep)
+        call = replace(call, folder=place.folder)
         run = build(place.config, call, place.resumes, place.lock)
         try:
             return run.execute()

@@ -125,14 +125,11 @@ def whole(value: Any, hint: Any) -> Any:
     """Return a whole number written as 1e5 as an integer where the annotation wants one."""
     if isinstance(value, list):
         items = [whole(item, (get_args(hint) or (Any,))[0]) for item in value]
-        return items if items != value or any(map(_changed, items, value)) else value
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+        return items if changed else value
     if isinstance(value, float) and value.is_integer() and not conforms(value, hint):
         return int(value) if conforms(int(value), hint) else value
     return value
-
-
-def _changed(new: object, old: object) -> bool:
-    return type(new) is not type(old)
 
 
 def _select(raw: Any, path: str) -> Any:

@@ -1,1 +1,1 @@
-"""What a run does with a model: its loss, its evaluation and its pictures. One file each."""
+"""Tasks: loss, evaluation and pictures of a model. One file each."""

@@ -236,10 +236,8 @@ class PlaneViews:
         batches = list(data.batches("test"))
         x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
         flow, contexts, densities = task.evaluated_flow(), task.contexts(x.device), {}
-        points, cell = (
-            grid_points(self.extent, self.grid, x.device),
-            (2 * self.extent / self.grid) ** 2,
-        )
+        points = grid_points(self.extent, self.grid, x.device)
+        cell = (2 * self.extent / self.grid) ** 2
         for k, context in enumerate(contexts):
 
             def density(part: Tensor, context: Tensor = context) -> Tensor:

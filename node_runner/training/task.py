@@ -1,4 +1,4 @@
-"""What the trainer asks of a task and of data. Everything that it trains has this shape."""
+"""Protocols of a task and of data, as the trainer uses them."""
 
 from __future__ import annotations
 
